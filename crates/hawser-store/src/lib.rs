@@ -1,0 +1,22 @@
+//! The one port for everything that outlives a request.
+//!
+//! Sessions' tombstones, grants, registered clients, signing keys: whatever must survive a restart or be seen by another
+//! node goes through [`Store`]. The port is small on purpose (get, put with expiry, compare-and-set, delete, take,
+//! increment, publish/subscribe), so that one contract suite can hold every adapter to the same behaviour:
+//!
+//! - [`MemoryStore`]: for tests and throw-away gateways;
+//! - [`RedbStore`]: one embedded file, the default; survives `kill -9`.
+//!
+//! The store knows bytes. What they mean, and whose they are, is decided above.
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod key;
+mod memory;
+mod port;
+mod redb_file;
+
+pub use key::{Key, KeyError};
+pub use memory::MemoryStore;
+pub use port::{Store, StoreError, Subscription, Unavailable};
+pub use redb_file::{OpenError, RedbStore};

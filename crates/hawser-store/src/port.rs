@@ -1,0 +1,78 @@
+//! The port itself.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::broadcast;
+
+use crate::key::Key;
+
+/// What went wrong in the store. Never "not found": that is an `Ok(None)`.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The store cannot answer now; nothing may be concluded about the row.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The value is larger than the store accepts.
+    #[error("a value of {bytes} bytes for {key} is over the store's limit of {max} bytes")]
+    TooLarge {
+        /// The row.
+        key: Key,
+        /// The size of the value.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// The store cannot be reached or cannot write (a full disk, a lost connection).
+#[derive(Debug, Error)]
+#[error("the store is unavailable: {reason}")]
+pub struct Unavailable {
+    /// For the operator: what failed.
+    pub reason: String,
+}
+
+/// A subscription to a channel: every message published after it was made.
+pub type Subscription = broadcast::Receiver<Bytes>;
+
+/// Rows of bytes with an optional expiry, and channels.
+///
+/// Every method is atomic on its own. A row whose time is up does not exist any more for any method, whether or not its
+/// bytes have been swept yet.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The row's value.
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
+
+    /// Writes the row, whatever was there. `ttl` of `None` keeps it until it is deleted. Durable when it returns.
+    async fn put(&self, key: &Key, value: Bytes, ttl: Option<Duration>) -> Result<(), StoreError>;
+
+    /// Writes `new` (or deletes the row, if `None`) only if the row's value is exactly `expected` (`None`: the row does not
+    /// exist). Tells whether it did. `ttl` is that of the new value.
+    async fn compare_and_set(
+        &self,
+        key: &Key,
+        expected: Option<&[u8]>,
+        new: Option<Bytes>,
+        ttl: Option<Duration>,
+    ) -> Result<bool, StoreError>;
+
+    /// Deletes the row; no error if there is none.
+    async fn delete(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// Reads and deletes the row in one step: of many concurrent callers exactly one gets the value.
+    async fn take(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
+
+    /// Adds one to a counter row and returns the sum. A counter that does not exist starts at zero and lives for `ttl` from
+    /// then on; later increments do not extend it.
+    async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError>;
+
+    /// Sends a message to everyone who is subscribed to the channel now, on every node.
+    async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError>;
+
+    /// Receives what is published to the channel from now on. A receiver that lags loses the oldest messages and is told so.
+    async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError>;
+}
