@@ -1,1 +1,30 @@
-//! hawser-mcp
+//! The Model Context Protocol as bytes: JSON-RPC frames kept raw, methods, revisions, stream framing.
+//!
+//! A gateway reads the envelope and the one or two members it routes by; everything else is copied. So no message is parsed
+//! into a typed model here: [`Message`] holds slices of the body it came from ([`RawJson`]), and rewriting one member
+//! ([`Members::replace`]) leaves every other byte as it was. Unknown members, 22-digit numbers and vendor extensions survive
+//! by construction.
+//!
+//! No I/O, no async: bytes in, bytes out.
+
+mod error;
+mod frame;
+mod line;
+mod list;
+mod members;
+mod names;
+mod raw;
+mod revision;
+mod sse;
+
+pub use error::{ErrorObject, code};
+pub use frame::{
+    Body, FrameError, Limits, Message, Notification, Outcome, Request, RequestId, Response, parse_body, parse_message,
+};
+pub use line::{LineDecoder, LineError};
+pub use list::{ListPage, write_list};
+pub use members::{Members, MembersError};
+pub use names::{ListKind, client_notification, method, notification};
+pub use raw::{RawJson, RawJsonError};
+pub use revision::Revision;
+pub use sse::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment};

@@ -1,0 +1,174 @@
+//! The members of one JSON object, in order, with their values raw.
+//!
+//! Two objects that a gateway and a backend read differently are an attack: the gateway decides on one `name`, the backend
+//! acts on the other. Duplicate members are refused here, also escaped ones. For the members that are routed by, so are
+//! names that differ only in letter case, which some backends take for the same (CVE-2026-27896).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::raw::RawJson;
+
+/// Most members an object may have where the gateway looks into it.
+const MEMBERS_MAX: usize = 1024;
+
+/// An object's members in their order.
+#[derive(Debug)]
+pub struct Members<'a> {
+    source: &'a RawJson,
+    entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+/// Why an object is refused.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum MembersError {
+    /// Not an object at all.
+    #[error("expected an object")]
+    NotAnObject,
+    /// A member occurs twice.
+    #[error("the member {0:?} occurs twice")]
+    Duplicate(String),
+    /// A member differs from one the gateway routes by only in letter case.
+    #[error("the member {found:?} differs from {expected:?} only in letter case")]
+    CaseTwin {
+        /// What was sent.
+        found: String,
+        /// What the specification calls it.
+        expected: &'static str,
+    },
+    /// More members than are looked at.
+    #[error("an object may have at most {MEMBERS_MAX} members here")]
+    TooMany,
+}
+
+impl<'a> Members<'a> {
+    /// Reads an object. `routed` are the members that the gateway acts on: none of them may have a twin in another case.
+    pub fn read(source: &'a RawJson, routed: &[&'static str]) -> Result<Self, MembersError> {
+        if !source.is_object() {
+            return Err(MembersError::NotAnObject);
+        }
+        let entries = walk(source.as_str()).map_err(|_| MembersError::NotAnObject)?.ok_or(MembersError::TooMany)?;
+        for (index, (name, _)) in entries.iter().enumerate() {
+            if entries.iter().take(index).any(|(earlier, _)| earlier == name) {
+                return Err(MembersError::Duplicate(clip(name)));
+            }
+            if let Some(expected) = routed.iter().find(|routed| **routed != name.as_ref() && same_folded(routed, name))
+            {
+                return Err(MembersError::CaseTwin { found: clip(name), expected });
+            }
+        }
+        Ok(Self { source, entries })
+    }
+
+    /// The raw value of a member.
+    pub fn get(&self, name: &str) -> Option<RawJson> {
+        self.entries
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| RawJson::slice_of(self.source.bytes(), value))
+    }
+
+    /// The value of a member that must be a string, if it is there and one.
+    pub fn string(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(|value| value.as_string())
+    }
+
+    /// The members in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, RawJson)> {
+        self.entries.iter().map(|(name, value)| (name.as_ref(), RawJson::slice_of(self.source.bytes(), value)))
+    }
+
+    /// The object with some members' values replaced (appended where absent). All other values are the same bytes.
+    #[must_use]
+    pub fn replace(&self, with: &[(&str, &RawJson)]) -> RawJson {
+        let added: usize = with.iter().map(|(name, value)| name.len() + value.bytes().len() + 4).sum();
+        let mut out = Vec::with_capacity(self.source.bytes().len() + added);
+        out.push(b'{');
+        for (name, value) in &self.entries {
+            let value = with.iter().find(|(replaced, _)| replaced == name).map_or(value.get(), |(_, raw)| raw.as_str());
+            push_member(&mut out, name, value);
+        }
+        for (name, value) in with.iter().filter(|(name, _)| !self.entries.iter().any(|(found, _)| found == name)) {
+            push_member(&mut out, name, value.as_str());
+        }
+        out.push(b'}');
+        RawJson::written(out)
+    }
+}
+
+pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, value: &str) {
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+    out.extend_from_slice(RawJson::string(name).bytes());
+    out.push(b':');
+    out.extend_from_slice(value.as_bytes());
+}
+
+/// All members of an object; `Ok(None)` if there are too many, an error if it is not a well-formed object.
+fn walk(text: &str) -> Result<Option<Vec<(Cow<'_, str>, &RawValue)>>, serde_json::Error> {
+    struct Walk;
+    impl<'de> Visitor<'de> for Walk {
+        type Value = Option<Vec<(Cow<'de, str>, &'de RawValue)>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::with_capacity(8);
+            let mut count = 0;
+            while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                count += 1;
+                if count <= MEMBERS_MAX {
+                    entries.push((name.0, value));
+                }
+            }
+            Ok((count <= MEMBERS_MAX).then_some(entries))
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let entries = deserializer.deserialize_map(Walk)?;
+    deserializer.end()?;
+    Ok(entries)
+}
+
+/// A member name, borrowed where the text has no escapes (`&str` alone would refuse those).
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Name<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text).map(Name)
+    }
+}
+
+/// Simple case folding as lenient readers do it, including U+017F (long s) and U+212A (Kelvin sign).
+fn same_folded(expected: &str, found: &str) -> bool {
+    let fold = |text: &str| text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
+    // Folding changes the number of bytes by at most a factor of three; anything longer cannot be equal.
+    found.len() <= expected.len() * 3 && fold(expected) == fold(found)
+}
+
+fn clip(name: &str) -> String {
+    name.chars().take(64).collect()
+}
