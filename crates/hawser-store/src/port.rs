@@ -9,6 +9,9 @@ use tokio::sync::broadcast;
 
 use crate::key::Key;
 
+/// Largest value or message that a store accepts unless it is told otherwise.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
 /// What went wrong in the store. Never "not found": that is an `Ok(None)`.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -21,6 +24,22 @@ pub enum StoreError {
         /// The row.
         key: Key,
         /// The size of the value.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// [`Store::increment`] met a row that does not hold a counter, or one at the end of its range. The row is as it was.
+    #[error("{key} does not hold a counter that can be incremented")]
+    NotACounter {
+        /// The row.
+        key: Key,
+    },
+    /// The message is larger than the store accepts.
+    #[error("a message of {bytes} bytes for the channel {channel:?} is over the store's limit of {max} bytes")]
+    MessageTooLarge {
+        /// The channel.
+        channel: Box<str>,
+        /// The size of the message.
         bytes: usize,
         /// The limit.
         max: usize,
@@ -67,7 +86,8 @@ pub trait Store: Send + Sync + 'static {
     async fn take(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
 
     /// Adds one to a counter row and returns the sum. A counter that does not exist starts at zero and lives for `ttl` from
-    /// then on; later increments do not extend it.
+    /// then on; later increments do not extend it. [`get`](Self::get) shows a counter as decimal digits, and a row of
+    /// decimal digits is a counter; anything else is a [`StoreError::NotACounter`].
     async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError>;
 
     /// Sends a message to everyone who is subscribed to the channel now, on every node.
@@ -75,4 +95,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Receives what is published to the channel from now on. A receiver that lags loses the oldest messages and is told so.
     async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError>;
+}
+
+/// Refuses a value that is over the limit.
+pub(crate) fn check_value(key: &Key, value: &Bytes, max: usize) -> Result<(), StoreError> {
+    let bytes = value.len();
+    if bytes > max { Err(StoreError::TooLarge { key: key.clone(), bytes, max }) } else { Ok(()) }
+}
+
+/// Refuses a message that is over the limit.
+pub(crate) fn check_message(channel: &str, message: &Bytes) -> Result<(), StoreError> {
+    let (bytes, max) = (message.len(), VALUE_BYTES_MAX);
+    if bytes > max { Err(StoreError::MessageTooLarge { channel: channel.into(), bytes, max }) } else { Ok(()) }
 }
