@@ -16,11 +16,13 @@ use crate::raw::RawJson;
 /// Most members an object may have where the gateway looks into it.
 const MEMBERS_MAX: usize = 1024;
 
+type Entries<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
 /// An object's members in their order.
 #[derive(Debug)]
 pub struct Members<'a> {
     source: &'a RawJson,
-    entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+    entries: Entries<'a>,
 }
 
 /// Why an object is refused.
@@ -110,10 +112,10 @@ pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// All members of an object; `Ok(None)` if there are too many, an error if it is not a well-formed object.
-fn walk(text: &str) -> Result<Option<Vec<(Cow<'_, str>, &RawValue)>>, serde_json::Error> {
+fn walk(text: &str) -> Result<Option<Entries<'_>>, serde_json::Error> {
     struct Walk;
     impl<'de> Visitor<'de> for Walk {
-        type Value = Option<Vec<(Cow<'de, str>, &'de RawValue)>>;
+        type Value = Option<Entries<'de>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")

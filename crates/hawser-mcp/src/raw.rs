@@ -18,9 +18,9 @@ pub struct RawJsonError(pub(crate) String);
 
 impl RawJson {
     /// Checks that the bytes are exactly one JSON value.
-    pub fn parse(bytes: Bytes) -> Result<Self, RawJsonError> {
+    pub fn parse(bytes: &Bytes) -> Result<Self, RawJsonError> {
         let trimmed = {
-            let text = std::str::from_utf8(&bytes).map_err(|error| RawJsonError(error.to_string()))?;
+            let text = std::str::from_utf8(bytes).map_err(|error| RawJsonError(error.to_string()))?;
             let value: &RawValue = serde_json::from_str(text).map_err(|error| RawJsonError(error.to_string()))?;
             bytes.slice_ref(value.get().as_bytes())
         };

@@ -26,6 +26,7 @@ pub enum SseError {
 
 /// Reads events from chunks split anywhere. Holds at most one event of bounded size.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about where the reader stands")]
 pub struct SseDecoder {
     line: BytesMut,
     data: BytesMut,
