@@ -1,0 +1,84 @@
+//! Scopes: what a credential may do (RFC 6749 section 3.3).
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Most scopes a credential may carry.
+const SCOPES_MAX: usize = 256;
+
+/// A set of scope tokens. Scopes are case-sensitive and their order has no meaning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(Vec<Box<str>>);
+
+/// A text is not a set of scopes.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeError {
+    /// A scope has a character outside of `%x21 / %x23-5B / %x5D-7E`, or none at all.
+    #[error("a scope is empty or has a character that scopes cannot have")]
+    Character,
+    /// Too many.
+    #[error("more than {SCOPES_MAX} scopes")]
+    TooMany,
+}
+
+impl Scopes {
+    /// No scopes.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The scopes of a `scope` value: separated by single spaces. Extra spaces are tolerated, as issuers send them.
+    pub fn parse(text: &str) -> Result<Self, ScopeError> {
+        Self::from_tokens(text.split(' ').filter(|token| !token.is_empty()))
+    }
+
+    /// The scopes of a list.
+    pub fn from_tokens<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Result<Self, ScopeError> {
+        let mut scopes: Vec<Box<str>> = Vec::new();
+        for token in tokens {
+            if !is_scope_token(token) {
+                return Err(ScopeError::Character);
+            }
+            if scopes.len() == SCOPES_MAX {
+                return Err(ScopeError::TooMany);
+            }
+            scopes.push(token.into());
+        }
+        scopes.sort_unstable();
+        scopes.dedup();
+        Ok(Self(scopes))
+    }
+
+    /// Is this scope among them?
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.binary_search_by(|held| held.as_ref().cmp(scope)).is_ok()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The scopes in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
+/// Separated by spaces, as in a `scope` parameter.
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, scope) in self.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_scope_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
+}
