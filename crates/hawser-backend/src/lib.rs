@@ -1,1 +1,29 @@
-//! hawser-backend
+//! Connections to MCP servers of the session era: streamable HTTP (revisions 2025-03-26 to 2025-11-25) and child
+//! processes that speak over stdio.
+//!
+//! - [`Backend`]: one configured server. [`Backend::open`] performs `initialize` and gives a session;
+//! - [`BackendSession`]: one session, with the capabilities of the *end* client, so that the server asks only for what
+//!   somebody can answer;
+//! - [`Exchange`]: one request in flight, as the ordered stream of what belongs to it, the response last;
+//! - [`Unsolicited`]: what the server says outside of any exchange.
+//!
+//! Payloads stay raw bytes. Every read, queue and wait is bounded, and every failure says which backend it was and whether
+//! the request can have been processed ([`BackendError::was_not_processed`]).
+
+mod backend;
+mod config;
+mod error;
+mod exchange;
+mod hello;
+mod name;
+mod session;
+mod unsolicited;
+
+pub use backend::Backend;
+pub use config::{BackendConfig, ChildLimit, ConfigError, Transport};
+pub use error::BackendError;
+pub use exchange::{Exchange, ExchangeItem};
+pub use hello::{ClientHello, ServerHello};
+pub use name::{BackendName, BackendNameError};
+pub use session::BackendSession;
+pub use unsolicited::Unsolicited;
