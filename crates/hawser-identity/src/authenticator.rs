@@ -1,25 +1,55 @@
 //! From header fields to a proof of who sent them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use hawser_owner::Clock;
+use hawser_owner::{Clock, Issuer, Timestamp};
 use http::HeaderMap;
+use tracing::{debug, warn};
+use url::Url;
 
-use crate::authenticated::Authenticated;
+use crate::authenticated::{Authenticated, VerifiedToken};
 use crate::challenge::AuthenticateError;
-use crate::config::{ConfigError, IdentityConfig};
+use crate::claims::{IssuerRules, issuer_of};
+use crate::config::{ConfigError, ExternalIssuer, IdentityConfig, KeyCachePolicy};
+use crate::credential;
 use crate::fetch::Fetch;
-use crate::local::LocalIssuer;
+use crate::issuer_keys::IssuerKeys;
+use crate::key_set::SignatureCheck;
+use crate::key_source::KeySource;
+use crate::local::{LocalIssuer, TokenStanding};
+use crate::members::Members;
+use crate::metadata;
+use crate::reason::InvalidReason;
 use crate::resource::Resource;
+use crate::token::UnverifiedToken;
+use crate::verdicts::{Named, Verdicts, token_digest};
+
+/// Keys of the embedded authorization server are a function call away, so they are looked at more often.
+const LOCAL_TTL_MAX: Duration = Duration::from_mins(1);
+const LOCAL_COOLDOWN_MAX: Duration = Duration::from_secs(1);
 
 /// Authenticates requests. One per process, shared.
 pub struct Authenticator {
+    trusted: HashMap<String, TrustedIssuer>,
+    /// The issuers' identifiers as clients are told them, the embedded one first.
+    authorization_servers: Vec<String>,
+    local: Option<Arc<dyn LocalIssuer>>,
+    verdicts: Verdicts,
+    skew: Duration,
     clock: Clock,
+}
+
+struct TrustedIssuer {
+    rules: IssuerRules,
+    keys: IssuerKeys,
 }
 
 impl Authenticator {
     /// Checks the configuration. Nothing is fetched before the first token of an issuer arrives.
+    #[expect(clippy::needless_pass_by_value, reason = "the authenticator shares the fetcher with its issuers for good")]
     pub fn new(
         config: IdentityConfig,
         local: Option<Arc<dyn LocalIssuer>>,
@@ -27,8 +57,21 @@ impl Authenticator {
         fetcher: Arc<dyn Fetch>,
     ) -> Result<Self, ConfigError> {
         config.validate(local.as_ref().map(|local| local.issuer()))?;
-        drop(fetcher);
-        Ok(Self { clock })
+        let mut trusted = HashMap::new();
+        let mut authorization_servers = Vec::new();
+        if let Some(local) = &local {
+            let name = local.issuer().to_owned();
+            trusted.insert(name.clone(), TrustedIssuer::local(Arc::clone(local), config.keys, Arc::clone(&clock))?);
+            authorization_servers.push(name);
+        }
+        for external in config.issuers {
+            let name = external.issuer.clone();
+            let issuer = TrustedIssuer::external(external, config.keys, Arc::clone(&clock), Arc::clone(&fetcher))?;
+            trusted.insert(name.clone(), issuer);
+            authorization_servers.push(name);
+        }
+        let verdicts = Verdicts::new(config.verdicts);
+        Ok(Self { trusted, authorization_servers, local, verdicts, skew: config.skew, clock })
     }
 
     /// Who sent a request to this resource? Only the `Authorization` field is looked at: tokens in the query, in a body or
@@ -38,23 +81,152 @@ impl Authenticator {
         resource: &Resource,
         headers: &HeaderMap,
     ) -> Result<Authenticated, AuthenticateError> {
-        let _ = (headers, (self.clock)());
-        if resource.anonymous { Ok(Authenticated::anonymous()) } else { Err(AuthenticateError::Missing) }
+        let Some(token) = credential::bearer(headers)? else {
+            return if resource.anonymous { Ok(Authenticated::anonymous()) } else { Err(AuthenticateError::Missing) };
+        };
+        let digest = token_digest(token);
+        let verified = match self.verdicts.find(&digest, (self.clock)()) {
+            Some(verified) => verified,
+            None => self.verify(token, digest, resource).await?,
+        };
+        // Not part of the verdict: the same token may be presented at several resources.
+        if !verified.is_for(&resource.identifier) {
+            return Err(InvalidReason::Audience.into());
+        }
+        Ok(Authenticated::token(verified))
     }
 
     /// Forgets every verified token of a grant of the embedded authorization server, at once. Call it after the
-    /// revocation is recorded.
+    /// revocation is recorded: what is verified from then on asks for the grant's standing.
     pub fn forget_grant(&self, grant: &str) {
-        let _ = grant;
+        self.verdicts.forget(Named::Grant(grant));
     }
 
-    /// Forgets the verified token with this id, at once. Call it after the revocation is recorded.
+    /// Forgets the verified token of the embedded authorization server with this id, at once. Call it after the
+    /// revocation is recorded.
     pub fn forget_token(&self, jti: &str) {
-        let _ = jti;
+        self.verdicts.forget(Named::Token(jti));
     }
 
-    /// The protected resource metadata (RFC 9728 section 2), to be served at [`Resource::metadata_path`].
+    /// The protected resource metadata (RFC 9728 section 2), to be served as JSON at [`Resource::metadata_path`].
     pub fn protected_resource_metadata(&self, resource: &Resource) -> Bytes {
-        Bytes::from(resource.identifier.clone())
+        metadata::render(resource, &self.authorization_servers)
     }
+
+    async fn verify(
+        &self,
+        text: &str,
+        digest: [u8; 32],
+        resource: &Resource,
+    ) -> Result<Arc<VerifiedToken>, AuthenticateError> {
+        let token = UnverifiedToken::parse(text)?;
+        let claims = Members::parse(&token.payload).map_err(InvalidReason::from)?;
+        // Only a name to look keys up by, until the signature is verified.
+        let issuer = self.trusted.get(&issuer_of(&claims)?).ok_or(InvalidReason::UnknownIssuer)?;
+        if !issuer.rules.algorithms.contains(&token.header.algorithm) {
+            return Err(InvalidReason::Algorithm.into());
+        }
+        let good_until = issuer.check_signature(&token).await?;
+        let now = (self.clock)();
+        let verified = issuer.accept(&token, &claims, digest, resource, now, self.skew)?;
+        let marks = match (&verified.local, &self.local) {
+            (Some(accepted), Some(local)) => {
+                let marks = self.verdicts.mark(&accepted.grant, &accepted.jti);
+                if local.token_accepted(accepted).await? == TokenStanding::Revoked {
+                    return Err(InvalidReason::Revoked.into());
+                }
+                Some(marks)
+            }
+            _ => None,
+        };
+        let verified = Arc::new(verified);
+        self.verdicts.keep(&verified, marks, good_until, now);
+        Ok(verified)
+    }
+}
+
+impl TrustedIssuer {
+    fn local(local: Arc<dyn LocalIssuer>, keys: KeyCachePolicy, clock: Clock) -> Result<Self, ConfigError> {
+        let name = local.issuer().to_owned();
+        let policy = KeyCachePolicy {
+            ttl: keys.ttl.min(LOCAL_TTL_MAX),
+            cooldown: keys.cooldown.min(LOCAL_COOLDOWN_MAX),
+            stale: keys.stale,
+        };
+        let rules = IssuerRules::local(issuer_name(&name)?);
+        Ok(Self { rules, keys: IssuerKeys::new(name, KeySource::Local(local), policy, clock) })
+    }
+
+    fn external(
+        config: ExternalIssuer,
+        policy: KeyCachePolicy,
+        clock: Clock,
+        fetcher: Arc<dyn Fetch>,
+    ) -> Result<Self, ConfigError> {
+        let name = config.issuer.clone();
+        let source = if let Some(jwks_uri) = config.jwks_uri.clone() {
+            KeySource::Configured { fetcher, jwks_uri }
+        } else {
+            let url = Url::parse(&name).map_err(|_| ConfigError::IssuerUrl(name.clone()))?;
+            KeySource::discovered(fetcher, name.clone(), url)
+        };
+        let rules = IssuerRules::external(issuer_name(&name)?, config);
+        Ok(Self { rules, keys: IssuerKeys::new(name, source, policy, clock) })
+    }
+
+    /// Verifies the signature, if need be with keys fetched anew, and says for how long these keys are good.
+    async fn check_signature(&self, token: &UnverifiedToken<'_>) -> Result<Timestamp, AuthenticateError> {
+        let mut held = self.keys.current().await?;
+        let mut check = held.keys().verify(token);
+        if check != SignatureCheck::Verified
+            && let Some(newer) = self.keys.newer_than(&held).await
+        {
+            held = newer;
+            check = held.keys().verify(token);
+        }
+        match check {
+            SignatureCheck::Verified => Ok(held.good_until),
+            SignatureCheck::Mismatch => Err(self.refuse(InvalidReason::Signature)),
+            // A key that is not known while its issuer cannot be asked may be a new one.
+            SignatureCheck::NoKey if self.keys.is_failing() => {
+                Err(AuthenticateError::Unavailable { retry_after: self.keys.retry() })
+            }
+            SignatureCheck::NoKey => Err(self.refuse(InvalidReason::UnknownKey)),
+        }
+    }
+
+    /// Everything that is decided by the token alone, once its signature is known to hold.
+    fn accept(
+        &self,
+        token: &UnverifiedToken<'_>,
+        claims: &Members<'_>,
+        digest: [u8; 32],
+        resource: &Resource,
+        now: Timestamp,
+        skew: Duration,
+    ) -> Result<VerifiedToken, AuthenticateError> {
+        if !token.header.has_type(&self.rules.token_types) {
+            return Err(self.refuse(InvalidReason::TokenType));
+        }
+        let verified = self.rules.judge(claims, digest, now, skew).map_err(|reason| self.refuse(reason))?;
+        if !verified.is_for(&resource.identifier) {
+            return Err(self.refuse(InvalidReason::Audience));
+        }
+        Ok(verified)
+    }
+
+    /// Tells the administrator what a trusted issuer does wrong. The token itself is never logged.
+    fn refuse(&self, reason: InvalidReason) -> AuthenticateError {
+        let issuer = self.rules.issuer.as_str();
+        if let Some(hint) = reason.hint() {
+            warn!(issuer, %reason, hint, "refused a token of a trusted issuer");
+        } else {
+            debug!(issuer, %reason, "refused a token");
+        }
+        reason.into()
+    }
+}
+
+fn issuer_name(name: &str) -> Result<Issuer, ConfigError> {
+    Issuer::new(name).map_err(|cause| ConfigError::Issuer { issuer: name.to_owned(), cause })
 }

@@ -9,8 +9,8 @@ use url::Url;
 use crate::algorithm::SignatureAlgorithm;
 use crate::resource::is_loopback;
 
-const SKEW_MAX: Duration = Duration::from_secs(60);
-const VERDICT_LIFETIME_MAX: Duration = Duration::from_secs(60);
+const SKEW_MAX: Duration = Duration::from_mins(1);
+const VERDICT_LIFETIME_MAX: Duration = Duration::from_mins(1);
 
 /// Whom to trust, and how long to believe what was fetched.
 #[derive(Clone, Debug)]
@@ -88,11 +88,7 @@ pub struct KeyCachePolicy {
 
 impl Default for KeyCachePolicy {
     fn default() -> Self {
-        Self {
-            ttl: Duration::from_secs(10 * 60),
-            cooldown: Duration::from_secs(30),
-            stale: Duration::from_secs(60 * 60),
-        }
+        Self { ttl: Duration::from_mins(10), cooldown: Duration::from_secs(30), stale: Duration::from_hours(1) }
     }
 }
 
