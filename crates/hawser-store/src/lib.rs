@@ -4,18 +4,25 @@
 //! node goes through [`Store`]. The port is small on purpose (get, put with expiry, compare-and-set, delete, take,
 //! increment, publish/subscribe), so that one contract suite can hold every adapter to the same behaviour:
 //!
-//! - [`MemoryStore`]: for tests and throw-away gateways.
+//! - [`MemoryStore`]: for tests and throw-away gateways;
+//! - [`RedbStore`]: one embedded file, the default; survives `kill -9`.
 //!
 //! The store knows bytes. What they mean, and whose they are, is decided above.
 
 mod channels;
+#[cfg(test)]
+mod clock;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod decision;
 mod key;
 mod memory;
 mod port;
+mod redb_file;
 mod row;
 
 pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
 pub use port::{Store, StoreError, Subscription, Unavailable, VALUE_BYTES_MAX};
+pub use redb_file::{OpenError, RedbOptions, RedbStore};
 pub use row::WallClock;

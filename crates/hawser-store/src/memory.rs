@@ -172,3 +172,56 @@ impl Store for MemoryStore {
         self.channels.subscribe(channel)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::clock::SetClock;
+    use crate::contract;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn memory_store_keeps_the_contract() {
+        let clock = SetClock::new();
+        let store = std::sync::Arc::new(MemoryStore::with_clock(clock.wall_clock()));
+        contract::check_all(&clock.subject(store)).await;
+    }
+
+    #[tokio::test]
+    async fn rows_past_their_time_are_swept_by_later_writes() {
+        let clock = SetClock::new();
+        let store = MemoryStore::with_clock(clock.wall_clock());
+        let key = |number: usize| Key::new("row", &number.to_string()).unwrap();
+        for number in 0..100 {
+            store.put(&key(number), "x".into(), Some(Duration::from_secs(1))).await.unwrap();
+        }
+        clock.advance(Duration::from_secs(1));
+        let writes = 100_usize.div_ceil(SWEEP_ROWS);
+        for _ in 0..writes {
+            store.put(&key(1000), "x".into(), None).await.unwrap();
+        }
+        let rows = store.lock();
+        assert_eq!((rows.by_key.len(), rows.by_expiry.len()), (1, 0));
+        assert_eq!(rows.bytes, weight(&key(1000), &"x".into()));
+    }
+
+    #[tokio::test]
+    async fn a_full_store_refuses_and_recovers() {
+        let store = MemoryStore::new();
+        let value = Bytes::from(vec![0; VALUE_BYTES_MAX]);
+        let key = |number: usize| Key::new("row", &number.to_string()).unwrap();
+        let mut number = 0;
+        let refused = loop {
+            if let Err(error) = store.put(&key(number), value.clone(), None).await {
+                break error;
+            }
+            number += 1;
+            assert!(number <= BYTES_MAX / VALUE_BYTES_MAX);
+        };
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+        store.put(&key(0), value.clone(), None).await.unwrap();
+        store.delete(&key(1)).await.unwrap();
+        store.put(&key(number), value, None).await.unwrap();
+    }
+}

@@ -21,11 +21,6 @@ impl Moment {
         let since = clock().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
-
-    /// The number that is stored.
-    pub(crate) const fn millis(self) -> u64 {
-        self.0
-    }
 }
 
 /// When a row stops existing. Ordered: what expires sooner is less, `NEVER` is the greatest.

@@ -1,0 +1,91 @@
+//! Channels.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
+
+use super::{Subject, fresh};
+use crate::{StoreError, Subscription, VALUE_BYTES_MAX};
+
+/// How long a message may be under way.
+const DELIVERY_MAX: Duration = Duration::from_secs(10);
+
+async fn receive(subscription: &mut Subscription) -> Result<Bytes, RecvError> {
+    timeout(DELIVERY_MAX, subscription.recv()).await.expect("a message that was published arrives")
+}
+
+pub(super) async fn every_subscriber_receives_in_order(subject: &dyn Subject) {
+    let (store, channel) = (subject.store(), fresh("channel"));
+    let mut first = store.subscribe(&channel).await.unwrap();
+    let mut second = store.subscribe(&channel).await.unwrap();
+    let messages: Vec<Bytes> = (0..20).map(|number| Bytes::from(vec![number; usize::from(number)])).collect();
+    for message in &messages {
+        store.publish(&channel, message.clone()).await.unwrap();
+    }
+    for message in &messages {
+        assert_eq!(receive(&mut first).await.unwrap(), message);
+        assert_eq!(receive(&mut second).await.unwrap(), message);
+    }
+}
+
+pub(super) async fn channels_are_separate(subject: &dyn Subject) {
+    let (store, channel) = (subject.store(), fresh("Channel*"));
+    let others = [channel.to_lowercase(), format!("{channel} "), channel.replace('*', "x"), format!("{channel}/x")];
+    let mut here = store.subscribe(&channel).await.unwrap();
+    for other in &others {
+        store.publish(other, "elsewhere".into()).await.unwrap();
+    }
+    store.publish(&channel, "here".into()).await.unwrap();
+    assert_eq!(receive(&mut here).await.unwrap(), "here");
+    assert!(here.is_empty());
+}
+
+pub(super) async fn nothing_from_before_the_subscription_arrives(subject: &dyn Subject) {
+    let (store, channel) = (subject.store(), fresh("channel"));
+    store.publish(&channel, "to nobody".into()).await.unwrap();
+    let mut early = store.subscribe(&channel).await.unwrap();
+    store.publish(&channel, "to one".into()).await.unwrap();
+    assert_eq!(receive(&mut early).await.unwrap(), "to one");
+    let mut late = store.subscribe(&channel).await.unwrap();
+    store.publish(&channel, "to both".into()).await.unwrap();
+    assert_eq!(receive(&mut early).await.unwrap(), "to both");
+    assert_eq!(receive(&mut late).await.unwrap(), "to both");
+}
+
+pub(super) async fn publishing_to_nobody_is_no_error(subject: &dyn Subject) {
+    let (store, channel) = (subject.store(), fresh("channel"));
+    store.publish(&channel, "x".into()).await.unwrap();
+    drop(store.subscribe(&channel).await.unwrap());
+    store.publish(&channel, "x".into()).await.unwrap();
+    let mut again = store.subscribe(&channel).await.unwrap();
+    store.publish(&channel, "y".into()).await.unwrap();
+    assert_eq!(receive(&mut again).await.unwrap(), "y");
+}
+
+pub(super) async fn who_lags_loses_the_oldest_and_is_told(subject: &dyn Subject) {
+    const MESSAGES: u32 = 5000;
+    let (store, channel) = (subject.store(), fresh("channel"));
+    let mut slow = store.subscribe(&channel).await.unwrap();
+    let mut quick = store.subscribe(&channel).await.unwrap();
+    let message = |number: u32| Bytes::copy_from_slice(&number.to_be_bytes());
+    for number in 0..MESSAGES {
+        store.publish(&channel, message(number)).await.unwrap();
+        assert_eq!(receive(&mut quick).await.unwrap(), message(number));
+    }
+    let Err(RecvError::Lagged(lost)) = receive(&mut slow).await else { panic!("it lost nothing, or was not told") };
+    for number in u32::try_from(lost).unwrap()..MESSAGES {
+        assert_eq!(receive(&mut slow).await.unwrap(), message(number), "only the oldest are lost");
+    }
+}
+
+pub(super) async fn a_message_over_the_limit_is_refused(subject: &dyn Subject) {
+    let (store, channel) = (subject.store(), fresh("channel"));
+    let mut subscription = store.subscribe(&channel).await.unwrap();
+    let refused = store.publish(&channel, Bytes::from(vec![0; VALUE_BYTES_MAX + 1])).await;
+    let Err(StoreError::MessageTooLarge { channel: named, bytes, max }) = refused else { panic!("{refused:?}") };
+    assert_eq!((&*named, bytes, max), (channel.as_str(), VALUE_BYTES_MAX + 1, VALUE_BYTES_MAX));
+    store.publish(&channel, Bytes::from(vec![0; VALUE_BYTES_MAX])).await.unwrap();
+    assert_eq!(receive(&mut subscription).await.unwrap().len(), VALUE_BYTES_MAX);
+}
