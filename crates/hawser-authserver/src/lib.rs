@@ -1,1 +1,57 @@
-//! hawser-authserver
+//! The embedded OAuth 2.1 authorization server.
+//!
+//! It logs people in, asks for their consent and issues access tokens for the gateway's MCP endpoints. It knows the key
+//! ring (secrets at rest, audit digests) and the store, and nothing of MCP: a resource server asks it one question,
+//! [`AuthServer::token_accepted`], and listens on one channel, [`AuthServer::REVOCATIONS`].
+//!
+//! - `authorize`, `login`, `consent`: the browser's part (OAuth 2.1 section 4.1, RFC 8707, RFC 9207, OpenID Connect Core);
+//! - `registration`, `client`: dynamic client registration (RFC 7591);
+//! - `token`, `grant`, `family`: codes, access tokens (RFC 9068) and refresh tokens that converge on one head;
+//! - `revocation`: RFC 7009; `metadata`: RFC 8414 and OpenID Connect Discovery.
+//!
+//! Decisions are pure functions over explicit time; everything that lasts is a versioned row in the store.
+//!
+//! Subjects are `user:NAME` for users with a password and `dev:NAME` for the development login, client ids are
+//! `client-` and random characters: no client can be named like a user (OAuth 2.1 section 7.4), and a development login
+//! never is the user of the same name.
+
+mod access_token;
+mod address;
+mod audit;
+mod authorize;
+mod authorize_request;
+mod browser_session;
+mod client;
+mod client_auth;
+mod config;
+mod consent;
+mod consent_record;
+mod cors;
+mod family;
+mod form;
+mod grant;
+mod keys;
+mod login;
+mod metadata;
+mod pages;
+mod password;
+mod pending;
+mod redirect_uri;
+mod refresh_token;
+mod registration;
+mod resource;
+mod revocation;
+mod rows;
+mod scope;
+mod secret;
+mod server;
+mod throttle;
+mod token;
+mod token_error;
+
+pub use address::ClientAddress;
+pub use config::{
+    AuthServerConfig, ConfigError, DevelopmentLogin, LocalUser, LoginMethods, RegistrationLimits, Resource,
+};
+pub use grant::GrantStanding;
+pub use server::{AuthServer, OpenError};
