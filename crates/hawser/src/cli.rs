@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{BackendFlag, Overrides};
+use crate::telemetry::LogFormat;
+
+/// One MCP endpoint in front of many MCP servers; sessions belong to people, not to tokens.
+#[derive(Debug, Parser)]
+#[command(name = "hawser", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Work with the users of the embedded authorization server.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Work with configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `hawser user …`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Print the argon2id hash of a password, to put into the configuration.
+    ///
+    /// Asks for the password on a terminal; reads it from standard input otherwise.
+    #[command(after_help = "Examples:
+  hawser user hash-password
+  printf %s \"$PASSWORD\" | hawser user hash-password")]
+    HashPassword,
+}
+
+/// `hawser config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check a configuration and show what it would do.
+    Check(CheckArgs),
+}
+
+/// `hawser config check`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 0 if the configuration is right, 78 if it is not.
+
+Examples:
+  hawser config check
+  hawser config check /etc/hawser/hawser.yaml
+  hawser config check --backend time='uvx mcp-server-time' --json")]
+pub struct CheckArgs {
+    /// The file; hawser.yaml in the current folder by default, if there is one.
+    pub file: Option<PathBuf>,
+    /// What the command line says over the file.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hawser serve`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a configuration file the gateway listens on 127.0.0.1:8420 with its own authorization server,
+a one-click development login and a store in the data folder. HAWSER_LOG sets what is logged (default: info).
+
+Examples:
+  hawser serve --backend time='uvx mcp-server-time'
+  hawser serve --backend everything=http://127.0.0.1:3001/mcp --listen 127.0.0.1:0
+  hawser serve --config /etc/hawser/hawser.yaml --log-format json"
+)]
+pub struct ServeArgs {
+    /// The configuration file; hawser.yaml in the current folder by default, if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What the command line says over the file.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// How log lines on stderr look.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub log_format: LogFormat,
+    /// Print one line of JSON to stdout once the gateway listens, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hawser demo`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 0 only if every step held.
+
+Examples:
+  hawser demo
+  hawser demo --keep")]
+pub struct DemoArgs {
+    /// Leave the gateway running at the end, with the lines to connect a client.
+    #[arg(long)]
+    pub keep: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags that beat the configuration file.
+#[derive(Debug, Default, Args)]
+pub struct OverrideArgs {
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// How clients reach the gateway: an https origin, or http on loopback.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Folder for the key ring and the store.
+    #[arg(long, value_name = "DIR", env = "HAWSER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// An MCP server to front, by URL or by the command that starts it; can be repeated.
+    #[arg(long = "backend", value_name = "NAME=URL|NAME='command args'")]
+    pub backends: Vec<BackendFlag>,
+}
+
+impl From<OverrideArgs> for Overrides {
+    fn from(args: OverrideArgs) -> Self {
+        // An empty variable is as good as none.
+        let data_dir = args.data_dir.filter(|dir| !dir.as_os_str().is_empty());
+        Self { listen: args.listen, public_url: args.public_url, data_dir, backends: args.backends }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic")]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The commands of this binary, with those whose arguments are defined here attached.
+    fn whole() -> clap::Command {
+        Cli::command()
+            .subcommand(ServeArgs::augment_args(clap::Command::new("serve")))
+            .subcommand(DemoArgs::augment_args(clap::Command::new("demo")))
+    }
+
+    fn examples(command: &clap::Command, into: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines = help.lines().filter_map(|line| line.find("hawser ").map(|at| line[at..].to_owned()));
+        into.extend(lines.filter(|line| !line.contains("HAWSER")));
+        command.get_subcommands().for_each(|child| examples(child, into));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_understood() {
+        let mut lines = Vec::new();
+        examples(&whole(), &mut lines);
+        assert!(lines.len() >= 10, "{lines:?}");
+        for line in lines {
+            let words = shlex::split(&line).unwrap();
+            whole().try_get_matches_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        fn leaves(command: &clap::Command) {
+            if command.get_subcommands().next().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:"), "{}", command.get_name());
+            }
+            command.get_subcommands().for_each(leaves);
+        }
+        leaves(&whole());
+    }
+
+    #[test]
+    fn a_wrong_backend_flag_says_what_to_write() {
+        let error = Cli::try_parse_from(["hawser", "config", "check", "--backend", "time"]).unwrap_err();
+        assert!(error.to_string().contains("write NAME=URL or NAME='command args'"), "{error}");
+    }
+}

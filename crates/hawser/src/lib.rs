@@ -1,0 +1,8 @@
+//! The `hawser` command as a library: what the binary, its tests and its fuzz targets share.
+
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod failure;
+pub mod telemetry;
+pub mod user;
