@@ -1,1 +1,36 @@
-//! hawser-gateway
+//! The MCP edge: HTTP in, sessions, dispatch, streams out.
+//!
+//! A request passes through fixed steps, each of which yields what the next one demands: the [edge](edge) checks its head, the
+//! authenticator turns its credential into a principal, the frame is read, the session id is admitted
+//! (`Owned<Arc<Session>>`), and only then does [dispatch](dispatch) act. POST, GET and DELETE, requests, notifications and
+//! responses all take this one way.
+
+mod ask;
+mod audit;
+mod call;
+mod claims;
+mod config;
+mod dispatch;
+mod edge;
+mod endpoint;
+mod gateway;
+mod in_flight;
+mod initialize;
+mod lists;
+mod outbox;
+mod pending;
+mod profile;
+mod record;
+mod refusal;
+mod reply;
+mod session;
+mod sessions;
+mod unsolicited;
+mod upstream;
+
+pub use audit::TARGET as AUDIT_TARGET;
+pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, SessionPolicy};
+pub use gateway::{Gateway, GatewayDependencies, GatewayError};
+pub use profile::BackendReport;
+pub use reply::Body;
+pub use sessions::Grants;

@@ -116,6 +116,11 @@ impl<T> Proven<T> {
         self.issued
     }
 
+    /// The end of its absolute lifetime.
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
     /// Weighs the handle's standing. The only way to an [`Owned`] for something that existed before this request.
     pub fn admit(self, standing: Standing, now: Timestamp) -> Result<Owned<T>, Refused> {
         let reason = match standing {

@@ -1,0 +1,63 @@
+//! A question of the gateway's own to a backend, within an owner's session.
+
+use std::sync::Arc;
+
+use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
+use hawser_mcp::{Outcome, RawJson};
+
+use crate::session::Session;
+use crate::upstream::Upstream;
+
+/// Asks, and asks once more in a new backend session if the first one turns out to be dead. Only for methods without side
+/// effects.
+pub(crate) async fn ask(
+    session: &Arc<Session>,
+    upstream: &Upstream,
+    method: &str,
+    params: Option<RawJson>,
+) -> Result<Outcome, BackendError> {
+    let (_, exchange) = begin(session, upstream, method, params.clone()).await?;
+    match outcome(exchange).await {
+        Err(error) if may_repeat(&error) => {
+            let (_, exchange) = begin(session, upstream, method, params).await?;
+            outcome(exchange).await
+        }
+        other => other,
+    }
+}
+
+/// Sends a request over the session's connection to a backend. If the connection proves dead and the request certainly was
+/// not processed, it is sent once more over a new one.
+pub(crate) async fn begin(
+    session: &Arc<Session>,
+    upstream: &Upstream,
+    method: &str,
+    params: Option<RawJson>,
+) -> Result<(BackendSession, Exchange), BackendError> {
+    let opened = upstream.open(session).await?;
+    match opened.request(method, params.clone()).await {
+        Ok(exchange) => Ok((opened, exchange)),
+        Err(error) if error.was_not_processed() => {
+            let opened = upstream.open(session).await?;
+            let exchange = opened.request(method, params).await?;
+            Ok((opened, exchange))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a request without side effects is worth repeating after this error.
+pub(crate) const fn may_repeat(error: &BackendError) -> bool {
+    error.was_not_processed() || matches!(error, BackendError::Lost { .. })
+}
+
+/// The outcome of an exchange of the gateway's own. Requests in between cannot be put to the client and are left to expire.
+pub(crate) async fn outcome(mut exchange: Exchange) -> Result<Outcome, BackendError> {
+    loop {
+        match exchange.next().await {
+            ExchangeItem::Response(outcome) => return Ok(outcome),
+            ExchangeItem::Failed(error) => return Err(error),
+            ExchangeItem::Notification(_) | ExchangeItem::Request(_) => {}
+        }
+    }
+}

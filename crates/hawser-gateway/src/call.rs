@@ -1,0 +1,140 @@
+//! One request of the client that a backend answers: sent, watched, and everything that belongs to it passed on in order.
+
+use std::sync::Arc;
+
+use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
+use hawser_mcp::{ErrorObject, Outcome, RawJson, RequestId, Response, code, method, notification};
+use tracing::warn;
+
+use crate::ask::{begin, may_repeat};
+use crate::in_flight::Flight;
+use crate::reply::Out;
+use crate::session::Session;
+use crate::unsolicited::{decline, put_to_client, withdraw};
+use crate::upstream::Upstream;
+
+/// What is called, and where.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) session: &'a Arc<Session>,
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) method: &'a str,
+    pub(crate) params: Option<RawJson>,
+    /// The client that asks: it alone may answer what the backend asks meanwhile.
+    pub(crate) client_id: Option<&'a str>,
+}
+
+/// Runs a call to its end. `None`: the client has cancelled it and wants no answer.
+pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Option<Result<Outcome, ErrorObject>> {
+    let backend = call.upstream.position();
+    flight.at_backend(backend);
+    let mut asked = Asked { session: call.session, numbers: Vec::new() };
+    let cancelled = flight.cancelled();
+    let started = tokio::select! {
+        biased;
+        () = cancelled.cancelled() => return None,
+        started = start(call) => started,
+    };
+    let (mut from, mut exchange) = match started {
+        Ok(started) => started,
+        Err(error) => return Some(Err(failure(call, &error))),
+    };
+    let mut repeatable = true;
+    loop {
+        let item = tokio::select! {
+            biased;
+            () = call.session.ended().cancelled() => {
+                return Some(Err(ErrorObject::new(code::INTERNAL_ERROR, "the session has ended")));
+            }
+            () = cancelled.cancelled() => {
+                exchange.cancel(None).await;
+                return None;
+            }
+            message = flight.attached() => {
+                out.message(message).await;
+                continue;
+            }
+            item = exchange.next() => item,
+        };
+        match item {
+            ExchangeItem::Response(outcome) => return Some(Ok(outcome)),
+            ExchangeItem::Failed(error) => {
+                let safe = error.was_not_processed() || (has_no_effects(call.method) && may_repeat(&error));
+                if !(repeatable && safe) {
+                    return Some(Err(failure(call, &error)));
+                }
+                repeatable = false;
+                (from, exchange) = match start(call).await {
+                    Ok(started) => started,
+                    Err(error) => return Some(Err(failure(call, &error))),
+                };
+            }
+            ExchangeItem::Notification(found) => {
+                // What the client has seen cannot be taken back by a silent second attempt.
+                repeatable = false;
+                let message = if found.method == notification::CANCELLED {
+                    withdraw(call.session, backend, &found)
+                } else {
+                    Some(found.to_bytes())
+                };
+                if let Some(message) = message {
+                    out.message(message).await;
+                }
+            }
+            ExchangeItem::Request(request) => {
+                repeatable = false;
+                match put_to_client(call.session, backend, &from, &request, call.client_id) {
+                    Some((number, message)) => {
+                        asked.numbers.push(number);
+                        out.message(message).await;
+                    }
+                    None => decline(&from, request.id).await,
+                }
+            }
+        }
+    }
+}
+
+async fn start(call: &Call<'_>) -> Result<(BackendSession, Exchange), BackendError> {
+    begin(call.session, call.upstream, call.method, call.params.clone()).await
+}
+
+/// Questions that were put to the client on behalf of a call end with it.
+struct Asked<'a> {
+    session: &'a Session,
+    numbers: Vec<u64>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        for number in &self.numbers {
+            self.session.pending.forget(*number);
+        }
+    }
+}
+
+/// Methods that may be repeated after a connection broke: they read.
+fn has_no_effects(name: &str) -> bool {
+    matches!(
+        name,
+        method::RESOURCES_READ
+            | method::PROMPTS_GET
+            | method::COMPLETION_COMPLETE
+            | method::RESOURCES_SUBSCRIBE
+            | method::RESOURCES_UNSUBSCRIBE
+            | method::LOGGING_SET_LEVEL
+    )
+}
+
+fn failure(call: &Call<'_>, error: &BackendError) -> ErrorObject {
+    warn!(endpoint = call.session.endpoint().name(), method = call.method, %error, "a call failed");
+    ErrorObject::new(code::INTERNAL_ERROR, error.client_message())
+}
+
+/// The answer to a request, under the id the client gave it.
+pub(crate) fn response(id: RequestId, outcome: Result<Outcome, ErrorObject>) -> Response {
+    match outcome {
+        Ok(outcome) => Response { id: Some(id), outcome },
+        Err(error) => Response::error(Some(id), &error),
+    }
+}

@@ -1,0 +1,188 @@
+//! What a session id carries under its seal.
+
+use hawser_mcp::{Members, RawJson, Revision};
+use hawser_owner::{HandleKind, Payload};
+
+/// Random name of a session in memory and in the store; never shown to clients outside the seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionKey(pub(crate) [u8; Self::BYTES]);
+
+impl SessionKey {
+    const BYTES: usize = 16;
+
+    pub(crate) fn to_hex(self) -> String {
+        use std::fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(Self::BYTES * 2), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+/// The payload of an `Mcp-Session-Id`: enough to serve the session when its record cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionClaims {
+    pub(crate) key: SessionKey,
+    pub(crate) revision: Revision,
+    pub(crate) capabilities: CapabilityBits,
+    pub(crate) idle_seconds: u32,
+}
+
+/// The client capabilities that decide what a backend may ask (MCP 2025-11-25, Lifecycle, Capability Negotiation).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct CapabilityBits(u16);
+
+const ROOTS: u16 = 1;
+const ROOTS_LIST_CHANGED: u16 = 1 << 1;
+const SAMPLING: u16 = 1 << 2;
+const SAMPLING_TOOLS: u16 = 1 << 3;
+const ELICITATION: u16 = 1 << 4;
+const ELICITATION_FORM: u16 = 1 << 5;
+const ELICITATION_URL: u16 = 1 << 6;
+/// Bit, capability and member of it.
+const BITS: [(u16, &str, Option<&str>); 7] = [
+    (ROOTS, "roots", None),
+    (ROOTS_LIST_CHANGED, "roots", Some("listChanged")),
+    (SAMPLING, "sampling", None),
+    (SAMPLING_TOOLS, "sampling", Some("tools")),
+    (ELICITATION, "elicitation", None),
+    (ELICITATION_FORM, "elicitation", Some("form")),
+    (ELICITATION_URL, "elicitation", Some("url")),
+];
+
+impl CapabilityBits {
+    /// Reads a client's capabilities.
+    pub(crate) fn of(capabilities: &RawJson) -> Self {
+        let Ok(members) = Members::read(capabilities, &[]) else {
+            return Self::default();
+        };
+        let has = |capability: &str, member: Option<&str>| {
+            let value = members.get(capability).filter(RawJson::is_object)?;
+            let Some(member) = member else { return Some(()) };
+            let value = Members::read(&value, &[]).ok()?.get(member)?;
+            (value.is_object() || value.as_str() == "true").then_some(())
+        };
+        let bits = BITS.iter().filter(|(_, capability, member)| has(capability, *member).is_some());
+        Self(bits.fold(0, |set, (bit, ..)| set | bit))
+    }
+
+    /// The capabilities again, without whatever else the client declared.
+    pub(crate) fn to_capabilities(self) -> RawJson {
+        let mut capabilities = serde_json::Map::new();
+        for (_, capability, member) in BITS.iter().filter(|(bit, ..)| self.0 & bit != 0) {
+            let entry = capabilities.entry(*capability).or_insert_with(|| serde_json::json!({}));
+            if let (Some(member), Some(object)) = (member, entry.as_object_mut()) {
+                let value = if *member == "listChanged" { serde_json::json!(true) } else { serde_json::json!({}) };
+                object.insert((*member).to_owned(), value);
+            }
+        }
+        RawJson::from_serialize(&capabilities).unwrap_or_else(|_| RawJson::empty_object())
+    }
+}
+
+impl Payload for SessionClaims {
+    const KIND: HandleKind = HandleKind::Session;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.key.0);
+        out.push(match self.revision {
+            Revision::V2025_03_26 => 1,
+            Revision::V2025_06_18 => 2,
+            Revision::V2025_11_25 => 3,
+        });
+        out.extend_from_slice(&self.capabilities.0.to_be_bytes());
+        out.extend_from_slice(&self.idle_seconds.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (key, rest) = bytes.split_first_chunk()?;
+        let (revision, rest) = rest.split_first()?;
+        let (capabilities, rest) = rest.split_first_chunk()?;
+        let idle_seconds = u32::from_be_bytes(rest.try_into().ok()?);
+        let revision = match revision {
+            1 => Revision::V2025_03_26,
+            2 => Revision::V2025_06_18,
+            3 => Revision::V2025_11_25,
+            _ => return None,
+        };
+        Some(Self {
+            key: SessionKey(*key),
+            revision,
+            capabilities: CapabilityBits(u16::from_be_bytes(*capabilities)),
+            idle_seconds,
+        })
+    }
+}
+
+/// The payload of a list cursor: where the next page starts, in which of the session's merged lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CursorClaims {
+    pub(crate) session: SessionKey,
+    pub(crate) list: u8,
+    pub(crate) generation: u64,
+    pub(crate) offset: u64,
+}
+
+impl Payload for CursorClaims {
+    const KIND: HandleKind = HandleKind::Cursor;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.session.0);
+        out.push(self.list);
+        out.extend_from_slice(&self.generation.to_be_bytes());
+        out.extend_from_slice(&self.offset.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (session, rest) = bytes.split_first_chunk()?;
+        let (list, rest) = rest.split_first()?;
+        let (generation, rest) = rest.split_first_chunk()?;
+        let offset = u64::from_be_bytes(rest.try_into().ok()?);
+        Some(Self { session: SessionKey(*session), list: *list, generation: u64::from_be_bytes(*generation), offset })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn capabilities_survive_the_seal_as_far_as_backends_need_them() {
+        let declared = RawJson::from_serialize(&serde_json::json!({
+            "roots": {"listChanged": true}, "sampling": {}, "elicitation": {"form": {}, "url": {}}, "experimental": {"x": {}}
+        }))
+        .unwrap();
+        let restored: serde_json::Value = CapabilityBits::of(&declared).to_capabilities().read().unwrap();
+        let expected = serde_json::json!({
+            "roots": {"listChanged": true}, "sampling": {}, "elicitation": {"form": {}, "url": {}}
+        });
+        assert_eq!(restored, expected);
+        assert_eq!(CapabilityBits::of(&RawJson::empty_object()).to_capabilities().as_str(), "{}");
+    }
+
+    proptest! {
+        #[test]
+        fn claims_round_trip(key: [u8; 16], revision in 0_usize..3, bits in 0_u16..128, idle_seconds: u32) {
+            let claims = SessionClaims {
+                key: SessionKey(key),
+                revision: *Revision::ALL.get(revision).unwrap(),
+                capabilities: CapabilityBits(bits),
+                idle_seconds,
+            };
+            let mut bytes = Vec::new();
+            claims.encode(&mut bytes);
+            prop_assert_eq!(SessionClaims::decode(&bytes), Some(claims));
+            bytes.push(0);
+            prop_assert_eq!(SessionClaims::decode(&bytes), None, "trailing bytes");
+        }
+
+        #[test]
+        fn no_bytes_make_a_decoder_panic(bytes: Vec<u8>) {
+            let _ = SessionClaims::decode(&bytes);
+            let _ = CursorClaims::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the gateway is told at start: plain values, already validated by who read them.
+
+use std::time::Duration;
+
+use hawser_backend::Backend;
+use hawser_catalog::Naming;
+use hawser_identity::Resource;
+
+/// One virtual MCP server: a path with some backends behind it.
+#[derive(Debug)]
+pub struct EndpointConfig {
+    /// For people and logs.
+    pub name: String,
+    /// Where it is served, for instance `/mcp`.
+    pub path: String,
+    /// What it is called as a protected resource (RFC 9728).
+    pub resource: Resource,
+    /// The backends in their order, and how each is named towards clients.
+    pub backends: Vec<(Backend, Naming)>,
+}
+
+/// How long sessions live, and how many.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionPolicy {
+    /// Longest pause between two requests of the owner.
+    pub idle: Duration,
+    /// Absolute lifetime from `initialize` on.
+    pub lifetime: Duration,
+    /// Most sessions held in memory for one owner.
+    pub per_owner: usize,
+    /// Most sessions held in memory.
+    pub total: usize,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self { idle: Duration::from_hours(24), lifetime: Duration::from_hours(7 * 24), per_owner: 100, total: 10_000 }
+    }
+}
+
+/// Bounds of the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest request body in bytes.
+    pub request_body: usize,
+    /// Depth and batch size of messages.
+    pub frames: hawser_mcp::Limits,
+    /// Most entries in one page of a list.
+    pub list_page: usize,
+    /// Most requests of one session that run at the same time.
+    pub in_flight: usize,
+    /// Most requests of backends that wait for one session's client.
+    pub pending: usize,
+    /// Most GET streams of one session.
+    pub streams: usize,
+    /// Most messages queued for one stream; a reader slower than that loses the stream, not the gateway its memory.
+    pub stream_queue: usize,
+    /// After this long without a message a waiting answer becomes a stream with keep-alive comments.
+    pub keep_alive: Duration,
+    /// Longest wait for a request body to arrive.
+    pub body_timeout: Duration,
+    /// Longest wait for the answer of a client to a backend's request.
+    pub client_answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_body: 4 * 1024 * 1024,
+            frames: hawser_mcp::Limits::default(),
+            list_page: 1000,
+            in_flight: 64,
+            pending: 32,
+            streams: 4,
+            stream_queue: 256,
+            keep_alive: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            client_answer: Duration::from_mins(30),
+        }
+    }
+}
+
+/// Whom the edge talks to: the defence against DNS rebinding (MCP, Streamable HTTP, Security Warning).
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    /// Accepted `Host` names, lower case, without port.
+    pub hosts: Vec<String>,
+    /// Accepted `Origin` values, exactly as browsers send them.
+    pub origins: Vec<String>,
+    /// Accept loopback names in both, whatever the port: for a listener on loopback.
+    pub loopback: bool,
+}
+
+/// Everything the gateway is told.
+#[derive(Debug, Default)]
+pub struct GatewayConfig {
+    /// The endpoints.
+    pub endpoints: Vec<EndpointConfig>,
+    /// Host and Origin rules.
+    pub hosts: Hosts,
+    /// Session lifetimes and numbers.
+    pub sessions: SessionPolicy,
+    /// Bounds.
+    pub limits: Limits,
+}

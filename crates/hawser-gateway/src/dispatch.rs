@@ -1,0 +1,347 @@
+//! What each method of a client does. Every function here takes an `Owned` session: there is no other way in.
+
+use std::sync::Arc;
+
+use hawser_mcp::{
+    ErrorObject, ListKind, Members, MembersError, Notification, Outcome, RawJson, Request, RequestId, Response,
+    client_notification, code, method, notification,
+};
+use hawser_owner::{Binding, Owned, Principal};
+use tracing::debug;
+
+use crate::call::{self, Call};
+use crate::claims::CursorClaims;
+use crate::in_flight::{Flight, NotStarted};
+use crate::lists;
+use crate::pending::NotPending;
+use crate::reply::Out;
+use crate::session::Session;
+use crate::sessions::Sessions;
+use crate::upstream::Upstream;
+
+/// The present request's session and who sent it.
+pub(crate) struct Caller {
+    pub(crate) session: Owned<Arc<Session>>,
+    pub(crate) principal: Principal,
+    pub(crate) client_id: Option<String>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) list_page: usize,
+}
+
+type Answer = Result<Outcome, ErrorObject>;
+
+/// Answers one request.
+pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
+    let started = caller.session.in_flight.start(&request.id, caller.client_id.as_deref());
+    let mut flight = match started {
+        Ok(flight) => flight,
+        Err(refused) => {
+            let text = match refused {
+                NotStarted::IdInUse => "a request with this id is still in progress",
+                NotStarted::TooMany => "the session has as many requests in progress as it may",
+            };
+            let error = ErrorObject::new(code::INVALID_REQUEST, text);
+            return out.finish(Response::error(Some(request.id), &error).to_bytes()).await;
+        }
+    };
+    if let Some(answer) = answer(caller, &request, &mut flight, out).await {
+        // Free the id first: a client may use it again as soon as it has read the answer.
+        drop(flight);
+        out.finish(call::response(request.id, answer).to_bytes()).await;
+    }
+}
+
+async fn answer(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
+    if let Some(kind) = ListKind::of_method(&request.method) {
+        let cancelled = flight.cancelled();
+        return tokio::select! {
+            () = cancelled.cancelled() => None,
+            answer = list(caller, kind, request.params.as_ref()) => Some(answer.map(Outcome::Result)),
+        };
+    }
+    match request.method.as_str() {
+        method::PING => Some(Ok(Outcome::Result(RawJson::empty_object()))),
+        method::TOOLS_CALL | method::PROMPTS_GET => by_name(caller, request, flight, out).await,
+        method::RESOURCES_READ => by_uri(caller, request, flight, out).await,
+        method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => subscription(caller, request, flight, out).await,
+        method::COMPLETION_COMPLETE => completion(caller, request, flight, out).await,
+        method::LOGGING_SET_LEVEL => Some(set_level(caller, request).await),
+        other => Some(Err(ErrorObject::new(code::METHOD_NOT_FOUND, format!("no method {:?}", clip(other))))),
+    }
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+fn invalid(error: &MembersError) -> ErrorObject {
+    let code = if matches!(error, MembersError::NotAnObject) { code::INVALID_PARAMS } else { code::INVALID_REQUEST };
+    ErrorObject::new(code, format!("params: {error}"))
+}
+
+/// The params of a routed method and the member it is routed by.
+fn routed<'a>(
+    params: Option<&'a RawJson>,
+    by: &'static str,
+    also: &[&'static str],
+) -> Result<(Members<'a>, String), ErrorObject> {
+    let missing = || ErrorObject::new(code::INVALID_PARAMS, format!("params needs the member `{by}`, a string"));
+    let names: Vec<_> = also.iter().copied().chain([by, "_meta"]).collect();
+    let members = Members::read(params.ok_or_else(missing)?, &names).map_err(|error| invalid(&error))?;
+    let value = members.string(by).ok_or_else(missing)?;
+    Ok((members, value))
+}
+
+/// `tools/list` and its siblings.
+async fn list(caller: &Caller, kind: ListKind, params: Option<&RawJson>) -> Result<RawJson, ErrorObject> {
+    let invalid_cursor =
+        || ErrorObject::new(code::INVALID_PARAMS, "this cursor is not valid (any more); start again without one");
+    let session = &*caller.session;
+    let cursor = match params {
+        None => None,
+        Some(params) => {
+            let members = Members::read(params, &["cursor", "_meta"]).map_err(|error| invalid(&error))?;
+            members.get("cursor").map(|cursor| cursor.as_string().ok_or_else(invalid_cursor)).transpose()?
+        }
+    };
+    let (generation, entries, offset) = match cursor {
+        None => {
+            let listed = lists::refresh(session, kind).await?;
+            (listed.generation, listed.entries, 0)
+        }
+        Some(cursor) => {
+            let claims = open_cursor(caller, &cursor).filter(|claims| claims.list == list_tag(kind));
+            let claims = claims.ok_or_else(invalid_cursor)?;
+            let entries = session.lists.current(kind, claims.generation).ok_or_else(invalid_cursor)?;
+            (claims.generation, entries, usize::try_from(claims.offset).map_err(|_| invalid_cursor())?)
+        }
+    };
+    let (page, next) = lists::page(&entries, offset, caller.list_page);
+    let next = next.map(|offset| seal_cursor(caller, kind, generation, offset)).transpose()?;
+    Ok(lists::write_page(kind, page, next.as_deref()))
+}
+
+fn seal_cursor(caller: &Caller, kind: ListKind, generation: u64, offset: usize) -> Result<String, ErrorObject> {
+    let session = &*caller.session;
+    let binding = Binding {
+        endpoint: session.endpoint().id(),
+        principal: &caller.principal,
+        issued: caller.sessions.now(),
+        expires: caller.session.expires(),
+    };
+    let claims = CursorClaims { session: session.key(), list: list_tag(kind), generation, offset: offset as u64 };
+    let sealed = caller.sessions.ring().mint(&binding, claims, caller.sessions.entropy());
+    sealed.map(|(cursor, _)| cursor).map_err(|error| ErrorObject::new(code::INTERNAL_ERROR, error.to_string()))
+}
+
+/// A cursor of this very session; anything else is no cursor.
+fn open_cursor(caller: &Caller, cursor: &str) -> Option<CursorClaims> {
+    let endpoint = caller.session.endpoint().id();
+    let opened =
+        caller.sessions.ring().open::<CursorClaims>(cursor, endpoint, &caller.principal, caller.sessions.now());
+    match opened {
+        Ok(proven) => Some(*proven.claims()).filter(|claims| claims.session == caller.session.key()),
+        Err(refused) => {
+            debug!(reason = refused.reason.as_str(), "a cursor was refused");
+            None
+        }
+    }
+}
+
+const fn list_tag(kind: ListKind) -> u8 {
+    match kind {
+        ListKind::Tools => 1,
+        ListKind::Resources => 2,
+        ListKind::ResourceTemplates => 3,
+        ListKind::Prompts => 4,
+    }
+}
+
+async fn forward(
+    caller: &Caller,
+    upstream: &Upstream,
+    name: &str,
+    params: Option<RawJson>,
+    flight: &mut Flight,
+    out: &Out,
+) -> Option<Answer> {
+    let session = &*caller.session;
+    let call = Call { session, upstream, method: name, params, client_id: caller.client_id.as_deref() };
+    call::run(&call, flight, out).await
+}
+
+/// `tools/call` and `prompts/get`: the exposed name tells the backend.
+async fn by_name(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
+    let (members, exposed) = match routed(request.params.as_ref(), "name", &["arguments"]) {
+        Ok(routed) => routed,
+        Err(error) => return Some(Err(error)),
+    };
+    let what = if request.method == method::TOOLS_CALL { "tool" } else { "prompt" };
+    let unknown = || ErrorObject::new(code::INVALID_PARAMS, format!("unknown {what} {:?}", clip(&exposed)));
+    let Some(to) = caller.session.endpoint().router().route(&exposed) else {
+        return Some(Err(unknown()));
+    };
+    let Some(upstream) = caller.session.upstream(to.backend) else {
+        return Some(Err(unknown()));
+    };
+    let params = members.replace(&[("name", &RawJson::string(to.own_name))]);
+    forward(caller, upstream, &request.method, Some(params), flight, out).await
+}
+
+fn resource_not_found(uri: &str) -> ErrorObject {
+    ErrorObject::new(code::RESOURCE_NOT_FOUND, "resource not found").with_data(serde_json::json!({ "uri": uri }))
+}
+
+/// `resources/read`: where the resource is listed; a link that nobody lists is asked for everywhere, since reading is safe.
+async fn by_uri(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
+    let (members, uri) = match routed(request.params.as_ref(), "uri", &[]) {
+        Ok(routed) => routed,
+        Err(error) => return Some(Err(error)),
+    };
+    let params = members.replace(&[("uri", &RawJson::string(&uri))]);
+    let mut last = Err(resource_not_found(&uri));
+    for backend in lists::route_resource(&caller.session, &uri).await {
+        let Some(upstream) = caller.session.upstream(backend) else { continue };
+        match forward(caller, upstream, &request.method, Some(params.clone()), flight, out).await? {
+            Ok(Outcome::Result(result)) => return Some(Ok(Outcome::Result(result))),
+            other => last = other,
+        }
+    }
+    Some(last)
+}
+
+/// `resources/subscribe` and `resources/unsubscribe`: remembered, so that a backend session opened later knows them too.
+async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
+    let (members, uri) = match routed(request.params.as_ref(), "uri", &[]) {
+        Ok(routed) => routed,
+        Err(error) => return Some(Err(error)),
+    };
+    let backends = lists::route_resource(&caller.session, &uri).await;
+    let [backend] = backends.as_slice() else {
+        return Some(Err(resource_not_found(&uri)));
+    };
+    let upstream = caller.session.upstream(*backend)?;
+    let params = members.replace(&[("uri", &RawJson::string(&uri))]);
+    let answer = forward(caller, upstream, &request.method, Some(params), flight, out).await?;
+    if matches!(answer, Ok(Outcome::Result(_))) {
+        upstream.note_subscription(&uri, request.method == method::RESOURCES_SUBSCRIBE).await;
+    }
+    Some(answer)
+}
+
+/// `completion/complete`: the reference names a prompt, or a resource (template).
+async fn completion(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
+    match completion_target(caller, request).await {
+        Err(error) => Some(Err(error)),
+        Ok((backend, params)) => {
+            let upstream = caller.session.upstream(backend)?;
+            forward(caller, upstream, &request.method, Some(params), flight, out).await
+        }
+    }
+}
+
+async fn completion_target(caller: &Caller, request: &Request) -> Result<(usize, RawJson), ErrorObject> {
+    let missing =
+        || ErrorObject::new(code::INVALID_PARAMS, "params needs the member `ref` with `type` and `name` or `uri`");
+    let params = request.params.as_ref().ok_or_else(missing)?;
+    let members = Members::read(params, &["ref", "_meta"]).map_err(|error| invalid(&error))?;
+    let reference = members.get("ref").ok_or_else(missing)?;
+    let reference = Members::read(&reference, &["type", "name", "uri"]).map_err(|error| invalid(&error))?;
+    match reference.string("type").as_deref() {
+        Some("ref/prompt") => {
+            let exposed = reference.string("name").ok_or_else(missing)?;
+            let unknown = || ErrorObject::new(code::INVALID_PARAMS, format!("unknown prompt {:?}", clip(&exposed)));
+            let to = caller.session.endpoint().router().route(&exposed).ok_or_else(unknown)?;
+            let reference = reference.replace(&[("name", &RawJson::string(to.own_name))]);
+            Ok((to.backend, members.replace(&[("ref", &reference)])))
+        }
+        Some("ref/resource") => {
+            let uri = reference.string("uri").ok_or_else(missing)?;
+            let backends = lists::route_resource(&caller.session, &uri).await;
+            let backend = backends.first().ok_or_else(|| resource_not_found(&uri))?;
+            Ok((*backend, params.clone()))
+        }
+        _ => Err(missing()),
+    }
+}
+
+/// `logging/setLevel`: told to every backend that logs, now or when it is opened.
+async fn set_level(caller: &Caller, request: &Request) -> Answer {
+    let (members, level) = routed(request.params.as_ref(), "level", &[])?;
+    let known = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+    if !known.contains(&level.as_str()) {
+        let text = format!("unknown level {:?}; levels are {}", clip(&level), known.join(", "));
+        return Err(ErrorObject::new(code::INVALID_PARAMS, text));
+    }
+    let params = members.replace(&[("level", &RawJson::string(&level))]);
+    let told = caller.session.upstreams().iter().map(|upstream| {
+        let params = params.clone();
+        async move {
+            upstream.set_log_level(params.clone()).await;
+            let Some(opened) = upstream.opened().await else { return };
+            if lists::has_capability(&opened.server().capabilities, "logging") {
+                let answered =
+                    crate::ask::ask(&caller.session, upstream, method::LOGGING_SET_LEVEL, Some(params)).await;
+                if let Err(error) = answered {
+                    debug!(%error, "a backend did not take the log level");
+                }
+            }
+        }
+    });
+    futures_util::future::join_all(told).await;
+    Ok(Outcome::Result(RawJson::empty_object()))
+}
+
+/// Takes one notification.
+pub(crate) async fn notification(caller: &Caller, told: Notification) {
+    match told.method.as_str() {
+        notification::CANCELLED => {
+            let id = told
+                .params
+                .as_ref()
+                .and_then(|params| RequestId::from_raw(Members::read(params, &["requestId"]).ok()?.get("requestId")?));
+            if let Some(id) = id {
+                caller.session.in_flight.cancel(&id);
+            }
+        }
+        notification::PROGRESS => progress(caller, &told).await,
+        client_notification::ROOTS_LIST_CHANGED => {
+            for upstream in caller.session.upstreams() {
+                if let Some(opened) = upstream.opened().await
+                    && let Err(error) = opened.notify(&told).await
+                {
+                    debug!(%error, "a backend could not be told that roots changed");
+                }
+            }
+        }
+        // `notifications/initialized` completes a handshake that the gateway does itself with every backend; others have no
+        // receiver that could be known.
+        _ => {}
+    }
+}
+
+/// Progress on a backend's request, told by the client under the gateway's token.
+async fn progress(caller: &Caller, told: &Notification) {
+    let Some(params) = &told.params else { return };
+    let Ok(members) = Members::read(params, &["progressToken"]) else { return };
+    let number = members.get("progressToken").and_then(RequestId::from_raw).and_then(|token| token.as_number());
+    let Some((to, token)) = number.and_then(|number| caller.session.pending.progress_target(number)) else {
+        return;
+    };
+    let params = members.replace(&[("progressToken", &token)]);
+    let told = Notification::new(notification::PROGRESS, Some(params));
+    if let Err(error) = to.notify(&told).await {
+        debug!(%error, "progress could not be passed on");
+    }
+}
+
+/// Takes the client's answer to a backend's request.
+pub(crate) async fn response(caller: &Caller, response: Response) -> Result<(), NotPending> {
+    let id = response.id.ok_or(NotPending::Unknown)?;
+    let waiting = caller.session.pending.take(&id, caller.client_id.as_deref())?;
+    let answer = Response { id: Some(waiting.own_id), outcome: response.outcome };
+    if let Err(error) = waiting.session.respond(&answer).await {
+        debug!(%error, "a client's answer could not be passed on");
+    }
+    Ok(())
+}

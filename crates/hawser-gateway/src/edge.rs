@@ -1,0 +1,223 @@
+//! The edge: what is checked before anybody is asked who they are.
+//!
+//! Host, Origin, content types, versions and header multiplicity (MCP 2025-11-25, Transports, Streamable HTTP). Pure functions
+//! over the request's head.
+
+use hawser_mcp::Revision;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::{HeaderMap, Uri};
+use thiserror::Error;
+
+use crate::config::Hosts;
+
+/// `Mcp-Session-Id`.
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// `MCP-Protocol-Version`.
+pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// `Last-Event-ID`.
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const JSON: &str = "application/json";
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Why a request is refused at the door. The text goes to the client.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EdgeError {
+    #[error("this Host is not served here; add it to `allowed_hosts` if it should be")]
+    Host,
+    #[error("this Origin may not call; add it to `allowed_origins` if it should")]
+    Origin,
+    #[error("the body must be `Content-Type: application/json`")]
+    ContentType,
+    #[error("`Accept` must allow both application/json and text/event-stream")]
+    AcceptPost,
+    #[error("`Accept` must allow text/event-stream")]
+    AcceptGet,
+    #[error("the header `{0}` occurs more than once or is not plain text")]
+    Header(&'static str),
+    #[error("`MCP-Protocol-Version` names a revision that is not spoken here (2025-03-26, 2025-06-18, 2025-11-25 are)")]
+    ProtocolVersion,
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("the body did not arrive in time or in whole")]
+    Body,
+    #[error("the method is not one of POST, GET, DELETE")]
+    Method,
+}
+
+impl Hosts {
+    /// Refuses requests that a browser was tricked into sending.
+    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), EdgeError> {
+        let authority = match single(headers, &HOST, "Host")? {
+            Some(host) => host,
+            None => uri.authority().map(http::uri::Authority::as_str).ok_or(EdgeError::Host)?,
+        };
+        let host = host_name(authority).ok_or(EdgeError::Host)?.to_ascii_lowercase();
+        if !(self.hosts.contains(&host) || (self.loopback && is_loopback_name(&host))) {
+            return Err(EdgeError::Host);
+        }
+        match single(headers, &ORIGIN, "Origin").map_err(|_| EdgeError::Origin)? {
+            None => Ok(()),
+            Some(origin) if self.allows_origin(origin) => Ok(()),
+            Some(_) => Err(EdgeError::Origin),
+        }
+    }
+
+    fn allows_origin(&self, origin: &str) -> bool {
+        if self.origins.iter().any(|allowed| allowed == origin) {
+            return true;
+        }
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        self.loopback
+            && authority
+                .filter(|authority| !authority.contains('/'))
+                .and_then(host_name)
+                .is_some_and(|host| is_loopback_name(&host.to_ascii_lowercase()))
+    }
+}
+
+/// The host of `host[:port]` or `[v6][:port]`; user information is never part of it.
+fn host_name(authority: &str) -> Option<&str> {
+    if authority.contains('@') {
+        return None;
+    }
+    let (host, port) = if authority.starts_with('[') {
+        let end = authority.find(']')? + 1;
+        authority.split_at_checked(end)?
+    } else {
+        authority.split_at(authority.find(':').unwrap_or(authority.len()))
+    };
+    let port_fits = port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok());
+    (port_fits && !host.is_empty()).then_some(host)
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// The one value of a header; an error if there are several or it is not visible ASCII.
+pub(crate) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+) -> Result<Option<&'a str>, EdgeError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| EdgeError::Header(shown)),
+        (Some(_), Some(_)) => Err(EdgeError::Header(shown)),
+    }
+}
+
+/// `Content-Type` and `Accept` of a POST. A client that sends no `Accept` takes anything (RFC 9110 section 12.5.1).
+pub(crate) fn check_post(headers: &HeaderMap) -> Result<(), EdgeError> {
+    let content_type = single(headers, &CONTENT_TYPE, "Content-Type")?.unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case(JSON) {
+        return Err(EdgeError::ContentType);
+    }
+    if accepts(headers, JSON)? && accepts(headers, EVENT_STREAM)? { Ok(()) } else { Err(EdgeError::AcceptPost) }
+}
+
+/// `Accept` of a GET.
+pub(crate) fn check_get(headers: &HeaderMap) -> Result<(), EdgeError> {
+    if accepts(headers, EVENT_STREAM)? { Ok(()) } else { Err(EdgeError::AcceptGet) }
+}
+
+fn accepts(headers: &HeaderMap, wanted: &str) -> Result<bool, EdgeError> {
+    let mut any = false;
+    for value in headers.get_all(ACCEPT) {
+        any = true;
+        for range in value.to_str().map_err(|_| EdgeError::Header("Accept"))?.split(',') {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            let by_type = range.strip_suffix("/*").is_some_and(|kind| wanted.starts_with(kind) || kind == "*");
+            if by_type || range.eq_ignore_ascii_case(wanted) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(!any)
+}
+
+/// The revision in `MCP-Protocol-Version`, `None` if the header is absent.
+pub(crate) fn protocol_version(headers: &HeaderMap) -> Result<Option<Revision>, EdgeError> {
+    match single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")? {
+        None => Ok(None),
+        Some(name) => Revision::from_name(name).map(Some).ok_or(EdgeError::ProtocolVersion),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hosts() -> Hosts {
+        Hosts {
+            hosts: vec!["mcp.example.com".to_owned()],
+            origins: vec!["https://app.example.com".to_owned()],
+            loopback: true,
+        }
+    }
+
+    fn head(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn only_known_hosts_and_origins_enter() {
+        let uri = Uri::from_static("/mcp");
+        let check = |host: &str, origin: Option<&str>| {
+            let mut headers = head(&[(HOST, host)]);
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
+            }
+            hosts().check(&uri, &headers)
+        };
+        for host in ["127.0.0.1:80", "localhost", "LOCALHOST:1", "[::1]:9", "mcp.example.com"] {
+            assert_eq!(check(host, None), Ok(()), "{host}");
+        }
+        for host in ["evil.example.com", "127.0.0.1.evil.com", "localhost:99999", "a@localhost", "[::1", ""] {
+            assert_eq!(check(host, None), Err(EdgeError::Host), "{host}");
+        }
+        for origin in ["http://localhost:3000", "https://app.example.com", "http://127.0.0.1"] {
+            assert_eq!(check("localhost", Some(origin)), Ok(()), "{origin}");
+        }
+        for origin in ["null", "http://evil.example.com", "http://localhost@evil.com", "http://localhost/x", "file://"]
+        {
+            assert_eq!(check("localhost", Some(origin)), Err(EdgeError::Origin), "{origin}");
+        }
+        assert_eq!(hosts().check(&uri, &head(&[])), Err(EdgeError::Host));
+        let mut twice = head(&[(HOST, "localhost")]);
+        twice.append(HOST, HeaderValue::from_static("evil"));
+        assert!(hosts().check(&uri, &twice).is_err());
+    }
+
+    #[test]
+    fn both_answer_types_must_be_acceptable_for_a_post() {
+        let post =
+            |accept: &str| check_post(&head(&[(CONTENT_TYPE, "application/json; charset=utf-8"), (ACCEPT, accept)]));
+        assert_eq!(post("application/json, text/event-stream"), Ok(()));
+        assert_eq!(post("*/*"), Ok(()));
+        assert_eq!(post("application/json"), Err(EdgeError::AcceptPost));
+        assert_eq!(check_post(&head(&[(CONTENT_TYPE, "text/plain")])), Err(EdgeError::ContentType));
+        assert_eq!(check_post(&head(&[])), Err(EdgeError::ContentType));
+    }
+
+    proptest! {
+        #[test]
+        fn no_head_makes_it_panic(host in "\\PC{0,40}", origin in "\\PC{0,40}", accept in "\\PC{0,40}") {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(HOST, host), (ORIGIN, origin), (ACCEPT, accept)] {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    headers.insert(name, value);
+                }
+            }
+            let _ = hosts().check(&Uri::from_static("/"), &headers);
+            let _ = check_post(&headers);
+            let _ = check_get(&headers);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! One virtual MCP server: its backends, how they are named, and what they said of themselves.
+
+use hawser_backend::Backend;
+use hawser_catalog::{NamingError, Router};
+use hawser_identity::Resource;
+use hawser_owner::EndpointId;
+
+use crate::config::EndpointConfig;
+use crate::profile::Profiles;
+
+/// An endpoint at work.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    id: EndpointId,
+    name: String,
+    path: String,
+    resource: Resource,
+    backends: Vec<Backend>,
+    router: Router,
+    profiles: Profiles,
+}
+
+impl Endpoint {
+    pub(crate) fn new(config: EndpointConfig) -> Result<Self, NamingError> {
+        let names = config.backends.iter().map(|(backend, naming)| (backend.name().to_string(), *naming));
+        let router = Router::new(names)?;
+        let backends: Vec<_> = config.backends.into_iter().map(|(backend, _)| backend).collect();
+        Ok(Self {
+            id: EndpointId::of_path(&config.path),
+            profiles: Profiles::new(backends.len()),
+            name: config.name,
+            path: config.path,
+            resource: config.resource,
+            backends,
+            router,
+        })
+    }
+
+    pub(crate) const fn id(&self) -> EndpointId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) const fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.iter()
+    }
+
+    pub(crate) const fn router(&self) -> &Router {
+        &self.router
+    }
+
+    pub(crate) const fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+}

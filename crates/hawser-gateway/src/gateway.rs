@@ -1,0 +1,442 @@
+//! The gateway as an HTTP service: the one way that every request takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hawser_catalog::NamingError;
+use hawser_identity::{Authenticated, Authenticator};
+use hawser_mcp::{
+    Body as Frames, ErrorObject, Message, Request as RpcRequest, Response as RpcResponse, code, method, parse_body,
+};
+use hawser_owner::{Clock, Entropy, KeyRing, Owned, Refusal, Refused};
+use hawser_store::Store;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use thiserror::Error;
+use tracing::{error, warn};
+
+use crate::audit;
+use crate::config::{GatewayConfig, Hosts, Limits};
+use crate::dispatch::{self, Caller};
+use crate::edge::{self, EdgeError, LAST_EVENT_ID, SESSION_ID};
+use crate::endpoint::Endpoint;
+use crate::initialize;
+use crate::pending::NotPending;
+use crate::profile::{self, BackendReport};
+use crate::refusal::{self, Rejection};
+use crate::reply::{self, Body, Work};
+use crate::session::Session;
+use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
+
+/// A GET stream may outlive its access token by this much.
+const TOKEN_GRACE: Duration = Duration::from_secs(30);
+/// How often memory is cleared of sessions whose time is up.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// What the gateway works with.
+pub struct GatewayDependencies {
+    /// Turns credentials into principals.
+    pub authenticator: Arc<Authenticator>,
+    /// Whether grants of the embedded authorization server stand; `None` without one.
+    pub grants: Option<Arc<dyn Grants>>,
+    /// Seals handles.
+    pub ring: Arc<KeyRing>,
+    /// Keeps what must survive a restart.
+    pub store: Arc<dyn Store>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// A configuration that cannot work.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// An endpoint's backends cannot be told apart.
+    #[error("endpoint `{endpoint}`: {reason}")]
+    Naming {
+        /// Which endpoint.
+        endpoint: String,
+        /// What is ambiguous.
+        #[source]
+        reason: NamingError,
+    },
+}
+
+/// The gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    endpoints: Vec<Arc<Endpoint>>,
+    authenticator: Arc<Authenticator>,
+    sessions: Arc<Sessions>,
+    hosts: Hosts,
+    limits: Limits,
+}
+
+impl Gateway {
+    /// Builds the gateway. Nothing is connected before [`Gateway::start`].
+    pub fn new(config: GatewayConfig, dependencies: GatewayDependencies) -> Result<Self, GatewayError> {
+        let mut endpoints = Vec::with_capacity(config.endpoints.len());
+        for endpoint in config.endpoints {
+            let name = endpoint.name.clone();
+            let built = Endpoint::new(endpoint).map_err(|reason| GatewayError::Naming { endpoint: name, reason })?;
+            endpoints.push(Arc::new(built));
+        }
+        let sessions = Arc::new(Sessions::new(SessionsConfig {
+            ring: dependencies.ring,
+            store: dependencies.store,
+            grants: dependencies.grants,
+            clock: dependencies.clock,
+            entropy: dependencies.entropy,
+            policy: config.sessions,
+            limits: config.limits,
+        }));
+        Ok(Self(Arc::new(Inner {
+            endpoints,
+            authenticator: dependencies.authenticator,
+            sessions,
+            hosts: config.hosts,
+            limits: config.limits,
+        })))
+    }
+
+    /// Starts what runs beside requests: asking the backends what they offer, and clearing memory. Runs until dropped.
+    pub async fn run(&self) {
+        let surveys = self.0.endpoints.iter().flat_map(|endpoint| {
+            let backends: Vec<_> = endpoint.backends().cloned().enumerate().collect();
+            backends.into_iter().map(|(at, backend)| profile::survey(Arc::clone(endpoint), at, backend))
+        });
+        let surveys = futures_util::future::join_all(surveys);
+        let sweeps = async {
+            let mut every = tokio::time::interval(SWEEP_EVERY);
+            loop {
+                every.tick().await;
+                self.0.sessions.sweep().await;
+            }
+        };
+        tokio::join!(surveys, sweeps);
+    }
+
+    /// Waits until every backend has answered or failed once, at most `patience`, and says what is known of them: endpoint by
+    /// endpoint.
+    pub async fn report(&self, patience: Duration) -> Vec<(String, Vec<BackendReport>)> {
+        let reports = self.0.endpoints.iter().map(|endpoint| async move {
+            endpoint.profiles().settled(patience).await;
+            (endpoint.name().to_owned(), endpoint.profiles().report(endpoint))
+        });
+        futures_util::future::join_all(reports).await
+    }
+
+    /// Ends every session that was opened under a grant that has been revoked.
+    pub async fn grant_revoked(&self, grant: &str) {
+        self.0.sessions.terminate_grant(grant).await;
+    }
+
+    /// Ends streams and backend sessions; the sessions stay valid for the next start.
+    pub async fn shut_down(&self) {
+        self.0.sessions.shut_down().await;
+    }
+
+    /// Whether a request's path is that of an endpoint.
+    pub fn serves(&self, path: &str) -> bool {
+        self.0.endpoints.iter().any(|endpoint| endpoint.path() == path)
+    }
+
+    /// The refusal of a request that a browser was tricked into sending (DNS rebinding), for whatever else listens on this
+    /// address; `None` if the request may pass.
+    pub fn refuse_host<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let mut headers = http::HeaderMap::new();
+        for host in request.headers().get_all(http::header::HOST) {
+            headers.append(http::header::HOST, host.clone());
+        }
+        self.0.hosts.check(request.uri(), &headers).err().map(refusal::edge)
+    }
+
+    /// Answers one HTTP request.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Some(endpoint) = self.0.endpoints.iter().find(|endpoint| endpoint.path() == request.uri().path()) else {
+            return reply::empty(StatusCode::NOT_FOUND);
+        };
+        let (parts, body) = request.into_parts();
+        let mut response = match self.0.answer(endpoint, &parts, body).await {
+            Ok(response) => response,
+            Err(rejection) => rejection.into_response(endpoint.resource()),
+        };
+        self.0.allow_origin(&parts, &mut response);
+        response
+    }
+}
+
+impl Inner {
+    async fn answer<B>(&self, endpoint: &Arc<Endpoint>, parts: &Parts, body: B) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.hosts.check(&parts.uri, &parts.headers)?;
+        match parts.method {
+            Method::POST => edge::check_post(&parts.headers)?,
+            Method::GET => edge::check_get(&parts.headers)?,
+            Method::DELETE => {}
+            // A browser's question before it sends the request (Fetch standard, CORS preflight); `allow_origin` answers it.
+            Method::OPTIONS if parts.headers.contains_key(ORIGIN) => return Ok(reply::empty(StatusCode::NO_CONTENT)),
+            _ => return Err(EdgeError::Method.into()),
+        }
+        edge::protocol_version(&parts.headers)?;
+        let presented = edge::single(&parts.headers, &SESSION_ID, "Mcp-Session-Id")?;
+        let authenticated = self.authenticate(endpoint, parts).await?;
+        match parts.method {
+            Method::POST => self.post(endpoint, authenticated, presented, body).await,
+            Method::GET => self.get(endpoint, &authenticated, presented, parts).await,
+            _ => self.delete(endpoint, &authenticated, presented).await,
+        }
+    }
+
+    async fn authenticate(&self, endpoint: &Endpoint, parts: &Parts) -> Result<Authenticated, Rejection> {
+        let authenticated = self.authenticator.authenticate(endpoint.resource(), &parts.headers).await;
+        authenticated.map_err(|error| {
+            audit::unauthenticated(endpoint.name(), &error.to_string());
+            Rejection::Authenticate(error)
+        })
+    }
+
+    /// The session behind the presented id: the one door for every verb and every kind of message.
+    async fn admit(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: &Authenticated,
+        presented: Option<&str>,
+        operation: &str,
+    ) -> Result<Owned<Arc<Session>>, Rejection> {
+        let presented = presented.ok_or_else(|| {
+            let text = "the header `Mcp-Session-Id` is missing; send `initialize` first";
+            Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text))
+        })?;
+        let admitted = self.sessions.admit(endpoint, presented, authenticated).await;
+        admitted.map_err(|error| {
+            match &error {
+                AdmitError::Refused(refused) => audit::refused(endpoint.name(), operation, refused, authenticated),
+                AdmitError::Store(error) => {
+                    error!(endpoint = endpoint.name(), %error, "a session could not be looked up");
+                }
+            }
+            error.into()
+        })
+    }
+
+    async fn post<B>(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: Authenticated,
+        presented: Option<&str>,
+        body: B,
+    ) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let bytes = self.read_body(body).await?;
+        let frames = parse_body(&bytes, &self.limits.frames)?;
+        if let Frames::Single(Message::Request(request)) = &frames
+            && request.method == method::INITIALIZE
+            && presented.is_none()
+        {
+            return self.initialize(endpoint, &authenticated, request).await;
+        }
+        let session = self.admit(endpoint, &authenticated, presented, operation(&frames)).await?;
+        let caller = Caller {
+            session,
+            principal: authenticated.principal().clone(),
+            client_id: authenticated.client_id().map(str::to_owned),
+            sessions: Arc::clone(&self.sessions),
+            list_page: self.limits.list_page,
+        };
+        match frames {
+            Frames::Single(message) => self.single(endpoint, &authenticated, caller, message).await,
+            Frames::Batch(_) if !caller.session.revision().allows_batches() => {
+                let text = "batches exist in revision 2025-03-26 only; send one message per request";
+                Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text)))
+            }
+            Frames::Batch(messages) => Ok(self.batch(caller, messages).await),
+        }
+    }
+
+    async fn initialize(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: &Authenticated,
+        request: &RpcRequest,
+    ) -> Result<Response<Body>, Rejection> {
+        let opening = initialize::read(request)?;
+        let revision = opening.revision;
+        let result = initialize::result(endpoint, revision).await;
+        let opened = self.sessions.open(endpoint, authenticated, opening).await;
+        let (id, _session) =
+            opened.inspect_err(|error| warn!(endpoint = endpoint.name(), %error, "no session was opened"))?;
+        let mut response = reply::json(StatusCode::OK, RpcResponse::result(request.id.clone(), result).to_bytes());
+        let id = HeaderValue::try_from(id).map_err(|_| Rejection::Unavailable)?;
+        response.headers_mut().insert(SESSION_ID, id);
+        Ok(response)
+    }
+
+    async fn single(
+        &self,
+        endpoint: &Endpoint,
+        authenticated: &Authenticated,
+        caller: Caller,
+        message: Message,
+    ) -> Result<Response<Body>, Rejection> {
+        match message {
+            Message::Request(request) if request.method == method::INITIALIZE => {
+                let error = ErrorObject::new(code::INVALID_REQUEST, "the session is initialized already");
+                Ok(reply::json(StatusCode::BAD_REQUEST, RpcResponse::error(Some(request.id), &error).to_bytes()))
+            }
+            Message::Request(request) => {
+                let work = Work::new(|out| async move { dispatch::request(&caller, request, &out).await });
+                Ok(work.answer(self.limits.keep_alive).await)
+            }
+            Message::Notification(notification) => {
+                dispatch::notification(&caller, notification).await;
+                Ok(reply::empty(StatusCode::ACCEPTED))
+            }
+            Message::Response(response) => match dispatch::response(&caller, response).await {
+                Ok(()) => Ok(reply::empty(StatusCode::ACCEPTED)),
+                Err(NotPending::Unknown) => {
+                    let error = ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");
+                    Err(Rejection::Invalid(error))
+                }
+                Err(NotPending::OtherClient) => {
+                    let owner = caller.session.owner();
+                    let refused = Refused { reason: Refusal::OtherClient, owner: Some(owner), presented_by: owner };
+                    audit::refused(endpoint.name(), "response", &refused, authenticated);
+                    Err(Rejection::NoSession)
+                }
+            },
+        }
+    }
+
+    /// A batch (2025-03-26, Transports, Sending Messages): requests run side by side, their responses leave as they come.
+    async fn batch(&self, caller: Caller, messages: Vec<Result<Message, hawser_mcp::FrameError>>) -> Response<Body> {
+        let mut requests = Vec::new();
+        let mut refused = Vec::new();
+        for message in messages {
+            match message {
+                Ok(Message::Request(request)) if request.method == method::INITIALIZE => {
+                    let error = ErrorObject::new(code::INVALID_REQUEST, "initialize cannot be part of a batch");
+                    refused.push(RpcResponse::error(Some(request.id), &error).to_bytes());
+                }
+                Ok(Message::Request(request)) => requests.push(request),
+                Ok(Message::Notification(notification)) => dispatch::notification(&caller, notification).await,
+                Ok(Message::Response(response)) => {
+                    if dispatch::response(&caller, response).await.is_err() {
+                        let error =
+                            ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");
+                        refused.push(RpcResponse::error(None, &error).to_bytes());
+                    }
+                }
+                Err(error) => refused.push(RpcResponse::error(None, &error.to_error()).to_bytes()),
+            }
+        }
+        if requests.is_empty() && refused.is_empty() {
+            return reply::empty(StatusCode::ACCEPTED);
+        }
+        let work = Work::new(|out| async move {
+            for refusal in refused {
+                out.finish(refusal).await;
+            }
+            let running = requests.into_iter().map(|request| dispatch::request(&caller, request, &out));
+            futures_util::future::join_all(running).await;
+        });
+        work.answer_streaming(self.limits.keep_alive)
+    }
+
+    async fn get(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: &Authenticated,
+        presented: Option<&str>,
+        parts: &Parts,
+    ) -> Result<Response<Body>, Rejection> {
+        let resuming = edge::single(&parts.headers, &LAST_EVENT_ID, "Last-Event-ID")?.is_some();
+        let operation = if resuming { "GET with Last-Event-ID" } else { "GET" };
+        let session = self.admit(endpoint, authenticated, presented, operation).await?;
+        let messages = session.outbox.open(authenticated.client_id()).ok_or_else(|| {
+            Rejection::TooMany(ErrorObject::new(
+                code::INVALID_REQUEST,
+                "the session has as many streams open as it may",
+            ))
+        })?;
+        for upstream in session.upstreams() {
+            upstream.listen();
+        }
+        let token_lives = authenticated.expires().map(|expires| expires.since(self.sessions.now()) + TOKEN_GRACE);
+        Ok(reply::outbox_stream(messages, session.ended().clone(), token_lives, self.limits.keep_alive))
+    }
+
+    async fn delete(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: &Authenticated,
+        presented: Option<&str>,
+    ) -> Result<Response<Body>, Rejection> {
+        let session = self.admit(endpoint, authenticated, presented, "DELETE").await?;
+        self.sessions.terminate(&session, "deleted").await.map_err(|error| {
+            error!(endpoint = endpoint.name(), %error, "a session could not be ended");
+            Rejection::Unavailable
+        })?;
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    async fn read_body<B>(&self, body: B) -> Result<Bytes, EdgeError>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let limit = self.limits.request_body;
+        let read = Box::pin(Limited::new(body, limit).collect());
+        match tokio::time::timeout(self.limits.body_timeout, read).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(EdgeError::BodyTooLarge(limit)),
+            _ => Err(EdgeError::Body),
+        }
+    }
+
+    /// Lets a browser read the answer, if its origin was let in (Fetch standard, CORS). No cookies are involved.
+    fn allow_origin(&self, parts: &Parts, response: &mut Response<Body>) {
+        let Some(origin) = parts.headers.get(ORIGIN) else { return };
+        if self.hosts.check(&parts.uri, &parts.headers).is_err() {
+            return;
+        }
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate"));
+        if parts.method == Method::OPTIONS {
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE"));
+            let allowed = "Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID";
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
+        }
+    }
+}
+
+/// What a message asks for, for the audit log.
+fn operation(frames: &Frames) -> &str {
+    match frames {
+        Frames::Batch(_) => "batch",
+        Frames::Single(Message::Request(request)) => &request.method,
+        Frames::Single(Message::Notification(notification)) => &notification.method,
+        Frames::Single(Message::Response(_)) => "response",
+    }
+}

@@ -1,0 +1,160 @@
+//! The client's requests that are being worked on, by the id the client gave them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use hawser_mcp::RequestId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Messages that may wait to be attached to one call.
+const ATTACHED_MAX: usize = 32;
+
+/// The requests of one session in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    running: Arc<Mutex<HashMap<RequestId, Running>>>,
+    max: usize,
+}
+
+#[derive(Debug)]
+struct Running {
+    number: u64,
+    backend: Option<usize>,
+    cancelled: CancellationToken,
+    attach: mpsc::Sender<Bytes>,
+    client_id: Option<String>,
+}
+
+/// One request in flight; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    id: RequestId,
+    running: Arc<Mutex<HashMap<RequestId, Running>>>,
+    cancelled: CancellationToken,
+    attached: mpsc::Receiver<Bytes>,
+}
+
+/// A request cannot start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotStarted {
+    /// The client uses this id for a request that still runs (MCP, Base Protocol, Requests).
+    IdInUse,
+    /// The session has as many requests in flight as it may.
+    TooMany,
+}
+
+impl InFlight {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { running: Arc::default(), max }
+    }
+
+    /// Starts a request.
+    pub(crate) fn start(&self, id: &RequestId, client_id: Option<&str>) -> Result<Flight, NotStarted> {
+        let mut running = lock(&self.running);
+        if running.contains_key(id) {
+            return Err(NotStarted::IdInUse);
+        }
+        if running.len() >= self.max {
+            return Err(NotStarted::TooMany);
+        }
+        let number = running.values().map(|one| one.number).max().map_or(0, |newest| newest + 1);
+        let cancelled = CancellationToken::new();
+        let (attach, attached) = mpsc::channel(ATTACHED_MAX);
+        let client_id = client_id.map(str::to_owned);
+        running.insert(id.clone(), Running { number, backend: None, cancelled: cancelled.clone(), attach, client_id });
+        Ok(Flight { id: id.clone(), running: Arc::clone(&self.running), cancelled, attached })
+    }
+
+    /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation).
+    pub(crate) fn cancel(&self, id: &RequestId) {
+        if let Some(running) = lock(&self.running).get(id) {
+            running.cancelled.cancel();
+        }
+    }
+
+    /// Gives a message to the newest call on a backend that still takes one. It may depend on which client will read it;
+    /// nothing is sent if there is none to make.
+    pub(crate) fn attach(&self, backend: usize, make: impl FnOnce(Option<&str>) -> Option<Bytes>) -> bool {
+        let running = lock(&self.running);
+        let mut calls: Vec<_> = running.values().filter(|call| call.backend == Some(backend)).collect();
+        calls.sort_by_key(|call| std::cmp::Reverse(call.number));
+        let place = calls.into_iter().find_map(|call| Some((call.attach.try_reserve().ok()?, call)));
+        let Some((place, call)) = place else { return false };
+        make(call.client_id.as_deref()).map(|message| place.send(message)).is_some()
+    }
+
+    /// Whether nothing is in flight.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.running).is_empty()
+    }
+}
+
+impl Flight {
+    /// Notes which backend works on it.
+    pub(crate) fn at_backend(&self, backend: usize) {
+        if let Some(running) = lock(&self.running).get_mut(&self.id) {
+            running.backend = Some(backend);
+        }
+    }
+
+    /// Tells when the client no longer wants the answer.
+    pub(crate) fn cancelled(&self) -> CancellationToken {
+        self.cancelled.clone()
+    }
+
+    /// The next message that was attached to this call. Pends while there is none.
+    pub(crate) async fn attached(&mut self) -> Bytes {
+        match self.attached.recv().await {
+            Some(message) => message,
+            // The sender lives in the map for as long as this flight does.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        lock(&self.running).remove(&self.id);
+    }
+}
+
+fn lock(running: &Mutex<HashMap<RequestId, Running>>) -> std::sync::MutexGuard<'_, HashMap<RequestId, Running>> {
+    running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_in_flight_once_and_free_again_afterwards() {
+        let in_flight = InFlight::new(2);
+        let id = RequestId::number(1);
+        let flight = in_flight.start(&id, None).unwrap();
+        assert_eq!(in_flight.start(&id, None).unwrap_err(), NotStarted::IdInUse);
+        let _other = in_flight.start(&RequestId::string("1"), None).unwrap();
+        assert_eq!(in_flight.start(&RequestId::number(2), None).unwrap_err(), NotStarted::TooMany);
+        in_flight.cancel(&RequestId::number(9));
+        assert!(!flight.cancelled().is_cancelled());
+        in_flight.cancel(&id);
+        assert!(flight.cancelled().is_cancelled());
+        drop(flight);
+        assert!(in_flight.start(&id, None).is_ok());
+    }
+
+    #[test]
+    fn a_message_is_attached_to_the_newest_call_on_its_backend() {
+        let in_flight = InFlight::new(4);
+        let mut flights: Vec<_> = (0..3).map(|n| in_flight.start(&RequestId::number(n), None).unwrap()).collect();
+        for (flight, backend) in flights.iter().zip([7, 7, 8]) {
+            flight.at_backend(backend);
+        }
+        assert!(in_flight.attach(7, |_| Some(Bytes::from_static(b"m"))));
+        assert!(!in_flight.attach(9, |_| Some(Bytes::from_static(b"m"))));
+        let got: Vec<_> = flights.iter_mut().map(|flight| flight.attached.try_recv().is_ok()).collect();
+        assert_eq!(got, [false, true, false]);
+    }
+}

@@ -1,0 +1,153 @@
+//! Where messages for one client wait to be written: bounded queues behind GET streams.
+//!
+//! One message goes to one stream (MCP 2025-11-25, Transports, Multiple Connections). While no stream is open, change
+//! notifications are kept, one of each kind, since a client that reconnects must not miss that a list changed.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use hawser_mcp::notification;
+use tokio::sync::mpsc;
+
+/// Most notifications kept for a client that has no stream open.
+const KEPT_MAX: usize = 64;
+
+/// The open GET streams of a session.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    streams_max: usize,
+    queue: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Oldest first; messages go to the newest that still takes them.
+    streams: Vec<Stream>,
+    kept: Vec<Bytes>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    sender: mpsc::Sender<Bytes>,
+    /// The client that opened it.
+    client_id: Option<String>,
+}
+
+/// A message found no stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoStream;
+
+impl Outbox {
+    pub(crate) fn new(streams_max: usize, queue: usize) -> Self {
+        Self { state: Mutex::default(), streams_max, queue }
+    }
+
+    /// Opens a stream; what was kept comes first. `None` if the session has as many as it may.
+    pub(crate) fn open(&self, client_id: Option<&str>) -> Option<mpsc::Receiver<Bytes>> {
+        let mut state = self.lock();
+        state.streams.retain(|stream| !stream.sender.is_closed());
+        if state.streams.len() >= self.streams_max {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(self.queue.max(KEPT_MAX));
+        for message in std::mem::take(&mut state.kept) {
+            // The queue is at least as long as what is kept.
+            let _ = sender.try_send(message);
+        }
+        state.streams.push(Stream { sender, client_id: client_id.map(str::to_owned) });
+        Some(receiver)
+    }
+
+    /// Whether a stream is open.
+    pub(crate) fn has_stream(&self) -> bool {
+        self.lock().streams.iter().any(|stream| !stream.sender.is_closed())
+    }
+
+    /// Sends a message to the newest stream. A stream whose reader is too slow is dropped: the client reconnects.
+    pub(crate) fn send(&self, message: &Bytes) -> Result<(), NoStream> {
+        self.send_with(|_| Some(message.clone()))
+    }
+
+    /// Sends a message that depends on which client will read it; nothing is sent if there is none to make.
+    pub(crate) fn send_with(&self, make: impl FnOnce(Option<&str>) -> Option<Bytes>) -> Result<(), NoStream> {
+        let mut state = self.lock();
+        while let Some(stream) = state.streams.last() {
+            if let Ok(place) = stream.sender.try_reserve() {
+                place.send(make(stream.client_id.as_deref()).ok_or(NoStream)?);
+                return Ok(());
+            }
+            state.streams.pop();
+        }
+        Err(NoStream)
+    }
+
+    /// Sends a notification, or keeps it if it is one that must not be missed and not kept already.
+    pub(crate) fn send_or_keep(&self, method: &str, message: &Bytes) {
+        if self.send(message).is_ok() || !must_not_be_missed(method) {
+            return;
+        }
+        let mut state = self.lock();
+        if state.kept.len() < KEPT_MAX && !state.kept.contains(message) {
+            state.kept.push(message.clone());
+        }
+    }
+
+    /// Ends all streams.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.streams.clear();
+        state.kept.clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is consistent between any two statements, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn must_not_be_missed(method: &str) -> bool {
+    matches!(
+        method,
+        notification::TOOLS_LIST_CHANGED
+            | notification::PROMPTS_LIST_CHANGED
+            | notification::RESOURCES_LIST_CHANGED
+            | notification::RESOURCES_UPDATED
+            | notification::ELICITATION_COMPLETE
+    )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_wait_for_a_stream_once_each() {
+        let outbox = Outbox::new(1, 1);
+        let changed = Bytes::from_static(b"changed");
+        outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
+        outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
+        outbox.send_or_keep(notification::MESSAGE, &Bytes::from_static(b"log"));
+        let mut stream = outbox.open(None).unwrap();
+        assert_eq!(stream.try_recv().unwrap(), changed);
+        assert!(stream.try_recv().is_err());
+        assert!(outbox.open(None).is_none(), "one stream is all it may have");
+        drop(stream);
+        assert!(outbox.open(None).is_some());
+    }
+
+    #[test]
+    fn a_message_goes_to_one_stream_and_a_slow_reader_loses_only_its_own() {
+        let outbox = Outbox::new(2, 1);
+        let mut old = outbox.open(None).unwrap();
+        let _slow = outbox.open(None).unwrap();
+        let message = Bytes::from_static(b"m");
+        for _ in 0..KEPT_MAX {
+            outbox.send(&message).unwrap();
+        }
+        assert!(old.try_recv().is_err(), "the newest stream gets it");
+        outbox.send(&message).unwrap();
+        assert_eq!(old.try_recv().unwrap(), message, "the newest is full and gone");
+    }
+}

@@ -1,0 +1,223 @@
+//! Answers to a POST: one JSON object where one suffices, a stream of server-sent events where more is said.
+//!
+//! The work behind an answer is a future that is polled with the response body: no task is spawned per call, and a client that
+//! goes away stops it. Nothing is committed before the first message is known, except after a long silence.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hawser_mcp::{encode_sse, encode_sse_comment};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// The body of every answer of the gateway.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// Messages a call may be ahead of its reader.
+const AHEAD: usize = 8;
+
+/// One message for the client.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A notification, or a request to the client.
+    Message(Bytes),
+    /// The response to a request.
+    Final(Bytes),
+}
+
+/// Where a call puts its messages; waits while the reader is behind.
+#[derive(Clone, Debug)]
+pub(crate) struct Out(mpsc::Sender<Item>);
+
+impl Out {
+    pub(crate) async fn message(&self, message: Bytes) {
+        // The reader is gone only if the whole reply was dropped, and then this future is as well.
+        let _ = self.0.send(Item::Message(message)).await;
+    }
+
+    pub(crate) async fn finish(&self, response: Bytes) {
+        let _ = self.0.send(Item::Final(response)).await;
+    }
+}
+
+/// The work on an answer, and what it has said so far.
+pub(crate) struct Work {
+    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    items: mpsc::Receiver<Item>,
+}
+
+impl Work {
+    /// Wraps the work; it runs when polled.
+    pub(crate) fn new<F: Future<Output = ()> + Send + 'static>(work: impl FnOnce(Out) -> F) -> Self {
+        let (sender, items) = mpsc::channel(AHEAD);
+        Self { future: Some(Box::pin(work(Out(sender)))), items }
+    }
+
+    /// The next message; `None` when all is said.
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        if let Some(future) = &mut self.future
+            && future.as_mut().poll(context).is_ready()
+        {
+            self.future = None;
+        }
+        self.items.poll_recv(context)
+    }
+
+    /// Answers a single request: with JSON if its response comes first, otherwise with a stream.
+    pub(crate) async fn answer(mut self, keep_alive: Duration) -> Response<Body> {
+        match self.first(keep_alive).await {
+            Some(Some(Item::Final(response))) => json(StatusCode::OK, response),
+            Some(Some(Item::Message(message))) => self.stream(Some(encode_sse(None, &message)), keep_alive),
+            // Cancelled by its client: nothing more is said (MCP, Cancellation).
+            Some(None) => self.stream(None, keep_alive),
+            None => self.stream(Some(encode_sse_comment()), keep_alive),
+        }
+    }
+
+    /// Answers with a stream whatever comes first: for batches, which have several responses.
+    pub(crate) fn answer_streaming(self, keep_alive: Duration) -> Response<Body> {
+        self.stream(None, keep_alive)
+    }
+
+    /// The first message, `None` after a silence of `patience`.
+    async fn first(&mut self, patience: Duration) -> Option<Option<Item>> {
+        let item = std::future::poll_fn(|context| self.poll_item(context));
+        tokio::time::timeout(patience, item).await.ok()
+    }
+
+    fn stream(self, first: Option<Bytes>, keep_alive: Duration) -> Response<Body> {
+        event_stream(CallEvents { first, work: self, quiet: Box::pin(sleep(keep_alive)), keep_alive })
+    }
+}
+
+/// The stream of a call.
+struct CallEvents {
+    first: Option<Bytes>,
+    work: Work,
+    quiet: Pin<Box<Sleep>>,
+    keep_alive: Duration,
+}
+
+impl http_body::Body for CallEvents {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        match this.work.poll_item(context) {
+            Poll::Ready(Some(Item::Message(message) | Item::Final(message))) => {
+                this.quiet.as_mut().reset(Instant::now() + this.keep_alive);
+                Poll::Ready(Some(Ok(Frame::data(encode_sse(None, &message)))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => poll_quiet(&mut this.quiet, this.keep_alive, context),
+        }
+    }
+}
+
+/// A GET stream: what the session's outbox holds for it, until it is closed from either side.
+struct OutboxEvents {
+    messages: mpsc::Receiver<Bytes>,
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    quiet: Pin<Box<Sleep>>,
+    keep_alive: Duration,
+}
+
+impl http_body::Body for OutboxEvents {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if this.ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        match this.messages.poll_recv(context) {
+            Poll::Ready(Some(message)) => {
+                this.quiet.as_mut().reset(Instant::now() + this.keep_alive);
+                Poll::Ready(Some(Ok(Frame::data(encode_sse(None, &message)))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => poll_quiet(&mut this.quiet, this.keep_alive, context),
+        }
+    }
+}
+
+/// A comment after every silence, so that intermediaries keep the connection.
+fn poll_quiet(
+    quiet: &mut Pin<Box<Sleep>>,
+    keep_alive: Duration,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    if quiet.as_mut().poll(context).is_ready() {
+        quiet.as_mut().reset(Instant::now() + keep_alive);
+        return Poll::Ready(Some(Ok(Frame::data(encode_sse_comment()))));
+    }
+    Poll::Pending
+}
+
+/// The answer to a GET. Ends with the session, and when the access token it was opened with has expired: the client opens it
+/// again with the token it holds then.
+pub(crate) fn outbox_stream(
+    messages: mpsc::Receiver<Bytes>,
+    ended: CancellationToken,
+    token_lives: Option<Duration>,
+    keep_alive: Duration,
+) -> Response<Body> {
+    let ended = Box::pin(async move {
+        match token_lives {
+            None => ended.cancelled().await,
+            Some(lives) => tokio::select! {
+                () = ended.cancelled() => {}
+                () = sleep(lives) => {}
+            },
+        }
+    });
+    event_stream(OutboxEvents { messages, ended, quiet: Box::pin(sleep(keep_alive)), keep_alive })
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Empty::new().boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn event_stream(events: impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Response<Body> {
+    let mut response = Response::new(events.boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}

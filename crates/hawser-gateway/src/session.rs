@@ -1,0 +1,168 @@
+//! A live session: what is between one owner's client and the backends.
+//!
+//! Everything here may only be touched through `Owned<Arc<Session>>`, which [`crate::sessions::Sessions::admit`] alone makes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use hawser_mcp::{RawJson, Revision};
+use hawser_owner::{OwnerDigest, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::claims::{SessionClaims, SessionKey};
+use crate::config::Limits;
+use crate::endpoint::Endpoint;
+use crate::in_flight::InFlight;
+use crate::lists::SessionLists;
+use crate::outbox::Outbox;
+use crate::pending::PendingRequests;
+use crate::record::SessionRecord;
+use crate::upstream::Upstream;
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    claims: SessionClaims,
+    endpoint: Arc<Endpoint>,
+    owner: OwnerDigest,
+    grant: Option<String>,
+    capabilities: RawJson,
+    client_info: RawJson,
+    expires: Timestamp,
+    last_used: AtomicU64,
+    last_stored: AtomicU64,
+    upstreams: Vec<Upstream>,
+    weak: Weak<Session>,
+    ended: CancellationToken,
+    pub(crate) lists: SessionLists,
+    pub(crate) outbox: Outbox,
+    pub(crate) pending: PendingRequests,
+    pub(crate) in_flight: InFlight,
+}
+
+/// What a session is made of.
+#[derive(Debug)]
+pub(crate) struct SessionParts {
+    pub(crate) claims: SessionClaims,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) record: SessionRecord,
+    pub(crate) expires: Timestamp,
+}
+
+impl Session {
+    pub(crate) fn new(parts: SessionParts, limits: &Limits) -> Arc<Self> {
+        let SessionParts { claims, endpoint, record, expires } = parts;
+        Arc::new_cyclic(|weak| Self {
+            claims,
+            owner: record.owner,
+            grant: record.grant,
+            capabilities: record.capabilities,
+            client_info: record.client_info,
+            expires,
+            last_used: AtomicU64::new(record.last_used.seconds()),
+            last_stored: AtomicU64::new(record.last_used.seconds()),
+            upstreams: endpoint
+                .backends()
+                .enumerate()
+                .map(|(at, backend)| Upstream::new(backend.clone(), at))
+                .collect(),
+            endpoint,
+            weak: weak.clone(),
+            ended: CancellationToken::new(),
+            lists: SessionLists::default(),
+            outbox: Outbox::new(limits.streams, limits.stream_queue),
+            pending: PendingRequests::new(limits.pending),
+            in_flight: InFlight::new(limits.in_flight),
+        })
+    }
+
+    pub(crate) const fn key(&self) -> SessionKey {
+        self.claims.key
+    }
+
+    pub(crate) const fn revision(&self) -> Revision {
+        self.claims.revision
+    }
+
+    pub(crate) const fn owner(&self) -> OwnerDigest {
+        self.owner
+    }
+
+    pub(crate) fn grant(&self) -> Option<&str> {
+        self.grant.as_deref()
+    }
+
+    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    pub(crate) const fn client_capabilities(&self) -> &RawJson {
+        &self.capabilities
+    }
+
+    pub(crate) const fn client_info(&self) -> &RawJson {
+        &self.client_info
+    }
+
+    pub(crate) const fn weak(&self) -> &Weak<Self> {
+        &self.weak
+    }
+
+    pub(crate) const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    pub(crate) const fn idle_seconds(&self) -> u64 {
+        self.claims.idle_seconds as u64
+    }
+
+    pub(crate) fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
+    }
+
+    pub(crate) fn upstream(&self, backend: usize) -> Option<&Upstream> {
+        self.upstreams.get(backend)
+    }
+
+    /// Becomes cancelled when the session ends.
+    pub(crate) const fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// Whether nothing would be interrupted if the session were set aside.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty() && !self.outbox.has_stream()
+    }
+
+    pub(crate) fn last_used(&self) -> Timestamp {
+        Timestamp::from_seconds(self.last_used.load(Ordering::Relaxed))
+    }
+
+    /// The owner used the session. Tells whether the store should be told, which is at most once in a sixteenth of the idle
+    /// time, so that the steady state needs no store.
+    pub(crate) fn touch(&self, now: Timestamp) -> bool {
+        self.last_used.fetch_max(now.seconds(), Ordering::Relaxed);
+        let stored = self.last_stored.load(Ordering::Relaxed);
+        let due = now.seconds().saturating_sub(stored) > self.idle_seconds() / 16;
+        due && self.last_stored.compare_exchange(stored, now.seconds(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    pub(crate) fn to_record(&self) -> SessionRecord {
+        SessionRecord {
+            owner: self.owner,
+            endpoint: self.endpoint.path().to_owned(),
+            last_used: self.last_used(),
+            grant: self.grant.clone(),
+            capabilities: self.capabilities.clone(),
+            client_info: self.client_info.clone(),
+        }
+    }
+
+    /// Ends everything that hangs on the session; its backend sessions are closed before this returns.
+    pub(crate) async fn end(&self) {
+        self.ended.cancel();
+        self.outbox.close();
+        self.pending.clear();
+        futures_util::future::join_all(self.upstreams.iter().map(Upstream::close)).await;
+    }
+}

@@ -1,0 +1,123 @@
+//! What backends say without being asked: forwarded to the session's streams, under the gateway's ids.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use hawser_backend::{BackendSession, Unsolicited};
+use hawser_mcp::{
+    ErrorObject, Members, Message, Notification, RawJson, Request, RequestId, Response, code, notification,
+};
+use tracing::debug;
+
+use crate::pending::PendingRequest;
+use crate::session::Session;
+
+/// Forwards until the backend session or the gateway session is over.
+pub(crate) fn forward(owner: Weak<Session>, backend: usize, from: BackendSession, mut unsolicited: Unsolicited) {
+    let Some(ended) = owner.upgrade().map(|owner| owner.ended().clone()) else {
+        return;
+    };
+    tokio::spawn(async move {
+        loop {
+            let message = tokio::select! {
+                () = ended.cancelled() => return,
+                message = unsolicited.next() => message,
+            };
+            let (Some(message), Some(owner)) = (message, owner.upgrade()) else {
+                return;
+            };
+            match message {
+                Message::Notification(notification) => deliver_notification(&owner, backend, &notification),
+                Message::Request(request) => deliver_request(&owner, backend, &from, &request).await,
+                Message::Response(_) => {}
+            }
+        }
+    });
+}
+
+fn deliver_notification(owner: &Arc<Session>, backend: usize, notification: &Notification) {
+    if notification.method == notification::RESOURCES_LIST_CHANGED {
+        owner.lists.forget_resources();
+    }
+    let message = if notification.method == notification::CANCELLED {
+        match withdraw(owner, backend, notification) {
+            Some(message) => message,
+            None => return,
+        }
+    } else {
+        notification.to_bytes()
+    };
+    if matches!(notification.method.as_str(), notification::MESSAGE | notification::PROGRESS)
+        && !owner.outbox.has_stream()
+    {
+        owner.in_flight.attach(backend, |_| Some(message));
+        return;
+    }
+    owner.outbox.send_or_keep(&notification.method, &message);
+}
+
+/// A request that belongs to no call goes to a GET stream, or along with the newest call on the same backend.
+async fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, request: &Request) {
+    let put =
+        |client_id: Option<&str>| put_to_client(owner, backend, from, request, client_id).map(|(_, message)| message);
+    if owner.outbox.send_with(put).is_err() && !owner.in_flight.attach(backend, put) {
+        decline(from, request.id.clone()).await;
+    }
+}
+
+/// Registers a backend's request for the client that will read it, and writes it as that client will see it; `None` if too
+/// many wait already.
+pub(crate) fn put_to_client(
+    owner: &Arc<Session>,
+    backend: usize,
+    from: &BackendSession,
+    request: &Request,
+    client_id: Option<&str>,
+) -> Option<(u64, Bytes)> {
+    let progress_token = progress_token(request.params.as_ref());
+    let number = owner.pending.put(PendingRequest {
+        backend,
+        session: from.clone(),
+        own_id: request.id.clone(),
+        client_id: client_id.map(str::to_owned),
+        progress_token: progress_token.clone(),
+    })?;
+    let mut params = request.params.clone();
+    if progress_token.is_some() {
+        // Two backends may use the same token; the gateway's number is unique in the session.
+        params = params.as_ref().and_then(|params| with_progress_token(params, number)).or(params);
+    }
+    let request = Request { id: RequestId::number(number), method: request.method.clone(), params };
+    Some((number, request.to_bytes()))
+}
+
+/// Tells a backend that its request cannot be put to the client.
+pub(crate) async fn decline(to: &BackendSession, own_id: RequestId) {
+    let error = ErrorObject::new(code::INTERNAL_ERROR, "the client cannot be asked now");
+    if let Err(error) = to.respond(&Response::error(Some(own_id), &error)).await {
+        debug!(%error, "a declined request could not be answered");
+    }
+}
+
+/// A backend withdraws a request: the client must be told under the id that it knows.
+pub(crate) fn withdraw(owner: &Session, backend: usize, notification: &Notification) -> Option<Bytes> {
+    let params = notification.params.as_ref()?;
+    let members = Members::read(params, &["requestId"]).ok()?;
+    let own_id = RequestId::from_raw(members.get("requestId")?)?;
+    let number = owner.pending.number_of(backend, &own_id)?;
+    owner.pending.forget(number);
+    let params = members.replace(&[("requestId", &RawJson::number(number))]);
+    Some(Notification::new(notification::CANCELLED, Some(params)).to_bytes())
+}
+
+fn progress_token(params: Option<&RawJson>) -> Option<RawJson> {
+    let meta = Members::read(params?, &["_meta"]).ok()?.get("_meta")?;
+    Members::read(&meta, &["progressToken"]).ok()?.get("progressToken")
+}
+
+fn with_progress_token(params: &RawJson, number: u64) -> Option<RawJson> {
+    let members = Members::read(params, &["_meta"]).ok()?;
+    let meta = members.get("_meta")?;
+    let meta = Members::read(&meta, &["progressToken"]).ok()?.replace(&[("progressToken", &RawJson::number(number))]);
+    Some(members.replace(&[("_meta", &meta)]))
+}
