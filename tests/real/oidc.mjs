@@ -10,7 +10,7 @@ import { createServer } from "node:http";
 import { once } from "node:events";
 import Provider from "oidc-provider";
 
-const options = { port: 0, access_token_lifetime: 600, ...JSON.parse(process.argv[2] ?? "{}") };
+const options = { port: 0, access_token_lifetime: 600, key_prefix: "", ...JSON.parse(process.argv[2] ?? "{}") };
 
 const server = createServer();
 server.listen(options.port, "127.0.0.1");
@@ -27,7 +27,10 @@ const provider = new Provider(issuer, {
   clientDefaults: { grant_types: ["authorization_code", "refresh_token"] },
   cookies: { keys: ["only for tests"] },
   jwks: {
-    keys: [key("rsa", { modulusLength: 2048 }, "rsa", "RS256"), key("ec", { namedCurve: "P-256" }, "ec", "ES256")],
+    keys: [
+      key("rsa", { modulusLength: 2048 }, `${options.key_prefix}rsa`, "RS256"),
+      key("ec", { namedCurve: "P-256" }, `${options.key_prefix}ec`, "ES256"),
+    ],
   },
   scopes: ["openid", "offline_access"],
   pkce: { required: () => true },

@@ -1,1 +1,29 @@
-//! Black-box tests.
+//! What the black-box tests stand on: the real `hawser` binary, and around it clients, servers and issuers that nobody
+//! here wrote, each as a process of its own on loopback.
+//!
+//! Everything here is started on a free port, waited for by a condition with a limit, and stopped by its process id.
+//! What cannot be started is an error that says how to install it; nothing is skipped.
+
+mod everything;
+mod gateway;
+mod inspector;
+mod odd_backend;
+mod oidc;
+mod person;
+mod places;
+mod process;
+mod raw_http;
+mod sdk_client;
+mod tool;
+
+pub use everything::Everything;
+pub use gateway::{Gateway, Hawser, time_backend};
+pub use inspector::{Inspection, inspect};
+pub use odd_backend::{Mood, OddBackend, Script, Seen, odd_stdio};
+pub use oidc::Oidc;
+pub use person::Person;
+pub use places::{node, package_file, python, script, target_dir};
+pub use process::{Process, until};
+pub use raw_http::{RawAnswer, exchange};
+pub use sdk_client::{SdkClient, Who};
+pub use tool::{called_text, text_of};

@@ -1,0 +1,22 @@
+//! Black-box tests: the real binary, over real HTTP, with clients, servers and issuers that nobody here wrote.
+//!
+//! Run them with `cargo xtask test`, or in parts: `cargo xtask real-parts`, `cargo build --workspace`, then
+//! `cargo nextest run --package hawser-tests`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "in a test, what fails to unwrap is the failure to report"
+)]
+
+mod bad_backends;
+mod bad_requests;
+mod bad_stdio;
+mod configuration;
+mod conformance;
+mod external_issuers;
+mod handles;
+mod inspector;
+mod restart;
+mod sdk_clients;
