@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +31,8 @@ use crate::verdicts::{Named, Verdicts, token_digest};
 /// Keys of the embedded authorization server are a function call away, so they are looked at more often.
 const LOCAL_TTL_MAX: Duration = Duration::from_mins(1);
 const LOCAL_COOLDOWN_MAX: Duration = Duration::from_secs(1);
+/// Shortest pause between two hints about one issuer.
+const HINT_PAUSE: Duration = Duration::from_mins(1);
 
 /// Authenticates requests. One per process, shared.
 pub struct Authenticator {
@@ -45,6 +48,8 @@ pub struct Authenticator {
 struct TrustedIssuer {
     rules: IssuerRules,
     keys: IssuerKeys,
+    /// When the next hint may be logged, in seconds: whoever has a token must not be able to flood the log.
+    next_hint: AtomicU64,
 }
 
 impl Authenticator {
@@ -126,7 +131,8 @@ impl Authenticator {
         if !issuer.rules.algorithms.contains(&token.header.algorithm) {
             return Err(InvalidReason::Algorithm.into());
         }
-        let good_until = issuer.check_signature(&token).await?;
+        let good_until = issuer.check_signature(&token, (self.clock)()).await?;
+        // Read anew: fetching keys takes its time.
         let now = (self.clock)();
         let verified = issuer.accept(&token, &claims, digest, resource, now, self.skew)?;
         let marks = match (&verified.local, &self.local) {
@@ -154,7 +160,7 @@ impl TrustedIssuer {
             stale: keys.stale,
         };
         let rules = IssuerRules::local(issuer_name(&name)?);
-        Ok(Self { rules, keys: IssuerKeys::new(name, KeySource::Local(local), policy, clock) })
+        Ok(Self::new(rules, IssuerKeys::new(name, KeySource::Local(local), policy, clock)))
     }
 
     fn external(
@@ -171,11 +177,19 @@ impl TrustedIssuer {
             KeySource::discovered(fetcher, name.clone(), url)
         };
         let rules = IssuerRules::external(issuer_name(&name)?, config);
-        Ok(Self { rules, keys: IssuerKeys::new(name, source, policy, clock) })
+        Ok(Self::new(rules, IssuerKeys::new(name, source, policy, clock)))
+    }
+
+    const fn new(rules: IssuerRules, keys: IssuerKeys) -> Self {
+        Self { rules, keys, next_hint: AtomicU64::new(0) }
     }
 
     /// Verifies the signature, if need be with keys fetched anew, and says for how long these keys are good.
-    async fn check_signature(&self, token: &UnverifiedToken<'_>) -> Result<Timestamp, AuthenticateError> {
+    async fn check_signature(
+        &self,
+        token: &UnverifiedToken<'_>,
+        now: Timestamp,
+    ) -> Result<Timestamp, AuthenticateError> {
         let mut held = self.keys.current().await?;
         let mut check = held.keys().verify(token);
         if check != SignatureCheck::Verified
@@ -186,12 +200,12 @@ impl TrustedIssuer {
         }
         match check {
             SignatureCheck::Verified => Ok(held.good_until),
-            SignatureCheck::Mismatch => Err(self.refuse(InvalidReason::Signature)),
+            SignatureCheck::Mismatch => Err(self.refuse(InvalidReason::Signature, now)),
             // A key that is not known while its issuer cannot be asked may be a new one.
             SignatureCheck::NoKey if self.keys.is_failing() => {
                 Err(AuthenticateError::Unavailable { retry_after: self.keys.retry() })
             }
-            SignatureCheck::NoKey => Err(self.refuse(InvalidReason::UnknownKey)),
+            SignatureCheck::NoKey => Err(self.refuse(InvalidReason::UnknownKey, now)),
         }
     }
 
@@ -206,24 +220,31 @@ impl TrustedIssuer {
         skew: Duration,
     ) -> Result<VerifiedToken, AuthenticateError> {
         if !token.header.has_type(&self.rules.token_types) {
-            return Err(self.refuse(InvalidReason::TokenType));
+            return Err(self.refuse(InvalidReason::TokenType, now));
         }
-        let verified = self.rules.judge(claims, digest, now, skew).map_err(|reason| self.refuse(reason))?;
+        let verified = self.rules.judge(claims, digest, now, skew).map_err(|reason| self.refuse(reason, now))?;
         if !verified.is_for(&resource.identifier) {
-            return Err(self.refuse(InvalidReason::Audience));
+            return Err(self.refuse(InvalidReason::Audience, now));
         }
         Ok(verified)
     }
 
-    /// Tells the administrator what a trusted issuer does wrong. The token itself is never logged.
-    fn refuse(&self, reason: InvalidReason) -> AuthenticateError {
+    /// Tells the administrator what a trusted issuer does wrong, now and then. The token itself is never logged.
+    fn refuse(&self, reason: InvalidReason, now: Timestamp) -> AuthenticateError {
         let issuer = self.rules.issuer.as_str();
-        if let Some(hint) = reason.hint() {
+        if let Some(hint) = reason.hint().filter(|_| self.may_hint(now)) {
             warn!(issuer, %reason, hint, "refused a token of a trusted issuer");
         } else {
             debug!(issuer, %reason, "refused a token");
         }
         reason.into()
+    }
+
+    fn may_hint(&self, now: Timestamp) -> bool {
+        let next = now.plus(HINT_PAUSE).seconds();
+        self.next_hint
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| (now.seconds() >= due).then_some(next))
+            .is_ok()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the resource server is told: whom to trust, and how long to believe what it fetched.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hawser_owner::{Issuer, PrincipalError, Tenant};
@@ -10,6 +11,10 @@ use crate::algorithm::SignatureAlgorithm;
 use crate::resource::is_loopback;
 
 const SKEW_MAX: Duration = Duration::from_mins(1);
+/// Bounds of what [`KeyCachePolicy`] may say.
+const KEYS_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+const KEYS_COOLDOWN: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+const KEYS_STALE_MAX: Duration = Duration::from_hours(24);
 const VERDICT_LIFETIME_MAX: Duration = Duration::from_mins(1);
 
 /// Whom to trust, and how long to believe what was fetched.
@@ -45,7 +50,7 @@ pub struct ExternalIssuer {
     pub jwks_uri: Option<Url>,
     /// The signature algorithms it may use.
     pub algorithms: Vec<SignatureAlgorithm>,
-    /// The `typ` header values its access tokens have, without `application/`. A header without `typ` counts as `JWT`.
+    /// The `typ` header values its access tokens have, with or without `application/`. A header without `typ` counts as `JWT`.
     pub token_types: Vec<String>,
     /// The claim that names the subject.
     pub subject_claim: String,
@@ -78,11 +83,12 @@ impl ExternalIssuer {
 /// How long an issuer's key set is believed.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyCachePolicy {
-    /// A fetched set is good for this long. A removed key stops working within it.
+    /// A fetched set is good for this long, 24 h at most. A removed key stops working within it.
     pub ttl: Duration,
-    /// A token that no known key verifies makes the set be fetched again, at most once in this time.
+    /// A token that no known key verifies makes the set be fetched again, at most once in this time
+    /// (1 s to 1 h).
     pub cooldown: Duration,
-    /// While the issuer cannot be reached, an expired set goes on working for this long.
+    /// While the issuer cannot be reached, an expired set goes on working for this long, 24 h at most.
     pub stale: Duration,
 }
 
@@ -119,7 +125,7 @@ pub enum ConfigError {
         cause: PrincipalError,
     },
     /// An issuer identifier is a URL with a host and without query or fragment (RFC 8414 section 2).
-    #[error("issuer {0}: not an absolute http or https URL without query and fragment")]
+    #[error("issuer {0}: not an absolute http or https URL without user, query and fragment")]
     IssuerUrl(String),
     /// Keys must come over TLS, except on this machine.
     #[error("issuer {0}: {1} needs https, except on loopback")]
@@ -155,11 +161,14 @@ impl IdentityConfig {
         if self.skew > SKEW_MAX {
             return Err(ConfigError::Skew);
         }
-        if self.keys.ttl < Duration::from_secs(1) {
+        if !KEYS_TTL.contains(&self.keys.ttl) {
             return Err(ConfigError::OutOfBounds("the lifetime of cached keys"));
         }
-        if self.keys.cooldown < Duration::from_secs(1) {
+        if !KEYS_COOLDOWN.contains(&self.keys.cooldown) {
             return Err(ConfigError::OutOfBounds("the cooldown between two fetches of keys"));
+        }
+        if self.keys.stale > KEYS_STALE_MAX {
+            return Err(ConfigError::OutOfBounds("the time that expired keys go on working"));
         }
         if self.verdicts.lifetime > VERDICT_LIFETIME_MAX {
             return Err(ConfigError::OutOfBounds("the lifetime of a verified token in the cache"));
@@ -180,7 +189,11 @@ impl ExternalIssuer {
         let name = || self.issuer.clone();
         Issuer::new(self.issuer.as_str()).map_err(|cause| ConfigError::Issuer { issuer: name(), cause })?;
         let url = Url::parse(&self.issuer).map_err(|_| ConfigError::IssuerUrl(name()))?;
-        let plain = url.has_host() && url.query().is_none() && url.fragment().is_none();
+        let plain = url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
         if !plain || !matches!(url.scheme(), "https" | "http") {
             return Err(ConfigError::IssuerUrl(name()));
         }

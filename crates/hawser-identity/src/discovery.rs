@@ -5,6 +5,7 @@ use url::{Position, Url};
 
 use crate::config::is_protected;
 use crate::members::Members;
+use crate::resource::is_loopback;
 
 /// Most bytes of a metadata document.
 pub(crate) const METADATA_BYTES_MAX: usize = 256 * 1024;
@@ -39,14 +40,16 @@ pub(crate) fn metadata_urls(issuer: &Url) -> Vec<Url> {
 }
 
 /// The `jwks_uri` of a metadata document, if the document is this issuer's: the same text, byte for byte
-/// (RFC 8414 section 3.3).
-pub(crate) fn jwks_uri(document: &[u8], issuer: &str) -> Result<Url, MetadataError> {
+/// (RFC 8414 section 3.3). Only an issuer on this machine may name plain http here: another one could send us to whatever
+/// listens on loopback.
+pub(crate) fn jwks_uri(document: &[u8], issuer: &str, issuer_url: &Url) -> Result<Url, MetadataError> {
     let members = Members::parse(document).map_err(|_| MetadataError::NotAnObject)?;
     if members.get::<String>("issuer") != Ok(Some(issuer.to_owned())) {
         return Err(MetadataError::OtherIssuer);
     }
     let uri = members.get::<String>("jwks_uri").ok().flatten().ok_or(MetadataError::NoKeys)?;
-    Url::parse(&uri).ok().filter(is_protected).ok_or(MetadataError::NoKeys)
+    let allowed = |uri: &Url| uri.scheme() == "https" || (is_protected(uri) && is_loopback(issuer_url));
+    Url::parse(&uri).ok().filter(allowed).ok_or(MetadataError::NoKeys)
 }
 
 #[cfg(test)]
@@ -79,28 +82,35 @@ mod tests {
         assert_eq!(urls("https://idp.example/realms/a/"), urls("https://idp.example/realms/a"));
     }
 
+    fn found(document: &str, issuer: &str) -> Result<Url, MetadataError> {
+        jwks_uri(document.as_bytes(), issuer, &Url::parse(issuer).unwrap())
+    }
+
     #[test]
     fn metadata_must_be_of_the_configured_issuer_byte_for_byte() {
         let document = |issuer: &str, uri: &str| format!(r#"{{"issuer":"{issuer}","jwks_uri":"{uri}"}}"#);
         let keys = "https://idp.example/keys";
-        let found = |issuer, uri| jwks_uri(document(issuer, uri).as_bytes(), "https://idp.example");
-        assert_eq!(found("https://idp.example", keys).unwrap().as_str(), keys);
+        let named = |issuer, uri| found(&document(issuer, uri), "https://idp.example");
+        assert_eq!(named("https://idp.example", keys).unwrap().as_str(), keys);
         for other in
             ["https://idp.example/", "https://IDP.example", "https://idp.example:443", "http://idp.example", ""]
         {
-            assert_eq!(found(other, keys), Err(MetadataError::OtherIssuer), "{other}");
+            assert_eq!(named(other, keys), Err(MetadataError::OtherIssuer), "{other}");
         }
-        for uri in ["http://idp.example/keys", "/keys", "", "file:///etc/passwd"] {
-            assert_eq!(found("https://idp.example", uri), Err(MetadataError::NoKeys), "{uri}");
+        for uri in ["http://idp.example/keys", "http://127.0.0.1/keys", "/keys", "", "file:///etc/passwd"] {
+            assert_eq!(named("https://idp.example", uri), Err(MetadataError::NoKeys), "{uri}");
         }
-        let array = br#"{"issuer":["https://idp.example"],"jwks_uri":"https://idp.example/keys"}"#;
-        assert_eq!(jwks_uri(array, "https://idp.example"), Err(MetadataError::OtherIssuer));
+        let array = r#"{"issuer":["https://idp.example"],"jwks_uri":"https://idp.example/keys"}"#;
+        assert_eq!(found(array, "https://idp.example"), Err(MetadataError::OtherIssuer));
+        let local = document("http://[::1]:8080", "http://127.0.0.1:8080/keys");
+        assert!(found(&local, "http://[::1]:8080").is_ok());
     }
 
     proptest! {
         #[test]
         fn any_document_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
-            let _ = jwks_uri(&bytes, "https://idp.example");
+            let issuer = Url::parse("https://idp.example").unwrap();
+            let _ = jwks_uri(&bytes, issuer.as_str(), &issuer);
         }
     }
 }

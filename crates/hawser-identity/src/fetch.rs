@@ -4,6 +4,7 @@
 //! (redirects, environment proxies), everything is bounded (time, bytes), and TLS is demanded except on loopback. URLs that
 //! clients supply need a stricter fetcher than this one.
 
+use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,8 @@ use crate::config::is_protected;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(8);
+/// Longest cause that is quoted.
+const CAUSE_CHARS_MAX: usize = 200;
 
 /// Gets a configured document.
 #[async_trait]
@@ -33,7 +36,7 @@ pub enum FetchError {
     Insecure,
     /// No answer: DNS, connection, TLS or timeout.
     #[error("no answer: {0}")]
-    NoAnswer(&'static str),
+    NoAnswer(String),
     /// An answer other than 200. Redirects are not followed.
     #[error("answered with status {0}")]
     Status(StatusCode),
@@ -91,13 +94,26 @@ impl Fetch for HttpFetcher {
     }
 }
 
-/// The kind of failure, without the URL or anything the peer sent.
+/// The kind of failure and its innermost cause ("connection refused", "invalid peer certificate"). The URL is the
+/// caller's to name.
 fn no_answer(error: &reqwest::Error) -> FetchError {
-    FetchError::NoAnswer(if error.is_timeout() {
+    let kind = if error.is_timeout() {
         "timed out"
     } else if error.is_connect() {
         "cannot connect"
     } else {
         "the exchange broke off"
-    })
+    };
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    // Only a source is quoted: the outermost error names the URL.
+    let cause = error.source().map(|_| format!(": {}", printable(innermost))).unwrap_or_default();
+    FetchError::NoAnswer(format!("{kind}{cause}"))
+}
+
+/// A cause may quote the peer, for instance the names in its certificate.
+fn printable(cause: &dyn Error) -> String {
+    cause.to_string().chars().filter(|character| !character.is_control()).take(CAUSE_CHARS_MAX).collect()
 }

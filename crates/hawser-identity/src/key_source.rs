@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hawser_owner::Timestamp;
 use thiserror::Error;
-use url::Url;
+use url::{Position, Url};
 
 use crate::discovery::{METADATA_BYTES_MAX, MetadataError, jwks_uri, metadata_urls};
 use crate::fetch::{Fetch, FetchError};
@@ -15,6 +15,8 @@ use crate::local::{LocalIssuer, Unavailable};
 
 /// A discovered `jwks_uri` is looked up anew after this time, so that an issuer may move its keys.
 const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
+/// Longest time that getting a key set may take, discovery included.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where keys come from.
 pub(crate) enum KeySource {
@@ -26,15 +28,15 @@ pub(crate) enum KeySource {
     Discovered { fetcher: Arc<dyn Fetch>, issuer: String, issuer_url: Url, known: Mutex<Option<(Url, Timestamp)>> },
 }
 
-/// A key set could not be had. Names no URL beyond the configured ones, and nothing that the peer wrote.
+/// A key set could not be had.
 #[derive(Debug, Error)]
 pub(crate) enum KeySourceError {
     #[error(transparent)]
     Local(#[from] Unavailable),
-    #[error("fetching the key set: {0}")]
-    Keys(FetchError),
-    #[error("fetching the metadata: {0}")]
-    MetadataFetch(FetchError),
+    #[error("fetching {what} at {place}: {error}")]
+    Fetch { what: &'static str, place: String, error: FetchError },
+    #[error("took longer than {} seconds", LOAD_TIMEOUT.as_secs())]
+    Timeout,
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     #[error(transparent)]
@@ -46,11 +48,16 @@ impl KeySource {
         Self::Discovered { fetcher, issuer, issuer_url, known: Mutex::new(None) }
     }
 
-    /// The present key set.
+    /// The present key set, within a bounded time.
     pub(crate) async fn load(&self, now: Timestamp) -> Result<KeySet, KeySourceError> {
-        let document = match self {
-            Self::Local(local) => local.jwks().await?,
-            Self::Configured { fetcher, jwks_uri } => get_keys(fetcher.as_ref(), jwks_uri).await?,
+        let document = tokio::time::timeout(LOAD_TIMEOUT, self.document(now)).await;
+        Ok(KeySet::parse(&document.map_err(|_| KeySourceError::Timeout)??)?)
+    }
+
+    async fn document(&self, now: Timestamp) -> Result<Bytes, KeySourceError> {
+        match self {
+            Self::Local(local) => Ok(local.jwks().await?),
+            Self::Configured { fetcher, jwks_uri } => get_keys(fetcher.as_ref(), jwks_uri).await,
             Self::Discovered { fetcher, issuer, issuer_url, known } => {
                 let remembered = recall(known, now);
                 let uri = match remembered {
@@ -60,22 +67,21 @@ impl KeySource {
                 match get_keys(fetcher.as_ref(), &uri).await {
                     Ok(document) => {
                         remember(known, uri, now);
-                        document
+                        Ok(document)
                     }
                     Err(error) => {
                         // It may have moved: look it up next time.
                         forget(known);
-                        return Err(error);
+                        Err(error)
                     }
                 }
             }
-        };
-        Ok(KeySet::parse(&document)?)
+        }
     }
 }
 
 async fn get_keys(fetcher: &dyn Fetch, uri: &Url) -> Result<Bytes, KeySourceError> {
-    fetcher.get(uri, KEY_SET_BYTES_MAX).await.map_err(KeySourceError::Keys)
+    fetcher.get(uri, KEY_SET_BYTES_MAX).await.map_err(|error| failed("the key set", uri, error))
 }
 
 /// Asks at each place the metadata may be; the first document that is this issuer's counts.
@@ -83,19 +89,24 @@ async fn discover(fetcher: &dyn Fetch, issuer: &str, issuer_url: &Url) -> Result
     let mut failure = KeySourceError::Metadata(MetadataError::NoKeys);
     for url in metadata_urls(issuer_url) {
         match fetcher.get(&url, METADATA_BYTES_MAX).await {
-            Ok(document) => match jwks_uri(&document, issuer) {
+            Ok(document) => match jwks_uri(&document, issuer, issuer_url) {
                 Ok(uri) => return Ok(uri),
                 Err(error) => failure = error.into(),
             },
-            Err(error @ FetchError::NoAnswer(_)) => return Err(KeySourceError::MetadataFetch(error)),
+            Err(error @ FetchError::NoAnswer(_)) => return Err(failed("the metadata", &url, error)),
             // "Not found" at one place is normal; it must not hide what is wrong with a document at another.
             Err(error) if !matches!(failure, KeySourceError::Metadata(MetadataError::OtherIssuer)) => {
-                failure = KeySourceError::MetadataFetch(error);
+                failure = failed("the metadata", &url, error);
             }
             Err(_) => {}
         }
     }
     Err(failure)
+}
+
+/// Names host and path, so neither a password nor a query of a configured URL is logged.
+fn failed(what: &'static str, url: &Url, error: FetchError) -> KeySourceError {
+    KeySourceError::Fetch { what, place: url[Position::BeforeHost..Position::AfterPath].to_owned(), error }
 }
 
 type Known = Mutex<Option<(Url, Timestamp)>>;

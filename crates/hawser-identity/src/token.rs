@@ -82,13 +82,16 @@ impl Header {
     /// Is the `typ` one of these? Media types compare without case, and `application/` may be left out
     /// (RFC 7515 section 4.1.9). No `typ` is a JWT of no particular kind (RFC 7519 section 5.1).
     pub(crate) fn has_type(&self, accepted: &[String]) -> bool {
-        const PREFIX: &str = "application/";
-        let typ = self.typ.as_deref().unwrap_or("JWT");
-        let typ = match typ.split_at_checked(PREFIX.len()) {
-            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
-            _ => typ,
-        };
-        accepted.iter().any(|accepted| accepted.eq_ignore_ascii_case(typ))
+        let typ = subtype(self.typ.as_deref().unwrap_or("JWT"));
+        accepted.iter().any(|accepted| subtype(accepted).eq_ignore_ascii_case(typ))
+    }
+}
+
+fn subtype(typ: &str) -> &str {
+    const PREFIX: &str = "application/";
+    match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
+        _ => typ,
     }
 }
 
@@ -141,6 +144,8 @@ mod tests {
             let header = header(&format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#)).unwrap();
             assert_eq!(header.has_type(&accepted), expected, "{typ}");
         }
+        let prefixed = header(r#"{"alg":"ES256","typ":"at+jwt"}"#).unwrap();
+        assert!(prefixed.has_type(&["application/at+jwt".to_owned()]));
         let untyped = header(r#"{"alg":"ES256"}"#).unwrap();
         assert!(!untyped.has_type(&accepted));
         assert!(untyped.has_type(&["JWT".to_owned()]));
