@@ -26,7 +26,7 @@ impl Audit<'_> {
         tracing::info!(target: "hawser::audit", event = "login", owner = self.owner(subject), %address);
     }
 
-    pub(crate) fn login_refused(&self, reason: &'static str, address: std::net::IpAddr) {
+    pub(crate) fn login_refused(reason: &'static str, address: std::net::IpAddr) {
         tracing::warn!(target: "hawser::audit", event = "login_refused", reason, %address);
     }
 
@@ -34,7 +34,7 @@ impl Audit<'_> {
         tracing::info!(target: "hawser::audit", event = "consent", owner = self.owner(subject), client, approved);
     }
 
-    pub(crate) fn registered(&self, client: &Client, address: std::net::IpAddr) {
+    pub(crate) fn registered(client: &Client, address: std::net::IpAddr) {
         tracing::info!(target: "hawser::audit", event = "client_registered", client = client.id, method = ?client.auth_method, %address);
     }
 
@@ -60,7 +60,7 @@ impl Audit<'_> {
         );
     }
 
-    pub(crate) fn token_revoked(&self, id: &str, jti: &str, client: &str) {
+    pub(crate) fn token_revoked(id: &str, jti: &str, client: &str) {
         tracing::info!(target: "hawser::audit", event = "access_token_revoked", grant = id, jti, client);
     }
 }

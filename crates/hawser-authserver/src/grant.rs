@@ -208,7 +208,7 @@ impl AuthServer {
             if self.replace_grant(id, &loaded, &next).await? {
                 self.audit().issued(id, &next, FIRST_GENERATION, "code");
                 let scope = next.scope.clone();
-                return self.issue(id, next, scope, &family_key);
+                return issue(id, next, scope, &family_key);
             }
         }
         Err(TokenError::Unavailable)
@@ -260,7 +260,7 @@ impl AuthServer {
             let next = grant.with_family(family.after(decision, now, &policy));
             if self.replace_grant(&id, &loaded, &next).await? {
                 self.audit_refresh(&id, &next, presented.token.generation, decision);
-                return self.issue(&id, next, scope, &family_key);
+                return issue(&id, next, scope, &family_key);
             }
         }
         Err(TokenError::Unavailable)
@@ -274,14 +274,6 @@ impl AuthServer {
             Decision::SameHead(SameHead::LostResponse) => self.audit().replayed(id, grant, presented, "lost_response"),
             _ => {}
         }
-    }
-
-    fn issue(&self, id: &str, grant: Grant, scope: Vec<String>, family_key: &[u8]) -> Result<Issue, TokenError> {
-        let family = grant.family().ok_or(TokenError::Internal)?;
-        let (generation, ends) = (family.head, family.absolute_expires);
-        let parsed = GrantId::parse(id).ok_or(TokenError::Internal)?;
-        let refresh_token = RefreshToken::mint(family_key, parsed, generation);
-        Ok(Issue { id: id.to_owned(), grant, scope, generation, ends, refresh_token })
     }
 
     /// The family's key; `None` while the code is not redeemed. A key that does not open is an outage of ours (the key ring
@@ -370,4 +362,13 @@ const REVOKING: Policy = Policy { grace: Duration::ZERO, idle: Duration::ZERO, r
 /// Associated data of the sealed family key: it opens in this grant's row, for this client and user alone.
 fn seal_label(id: &str, grant: &Grant) -> String {
     format!("{}/{id}/{}/{}", Grant::FAMILY, grant.client, grant.subject)
+}
+
+/// The tokens of a grant's head.
+fn issue(id: &str, grant: Grant, scope: Vec<String>, family_key: &[u8]) -> Result<Issue, TokenError> {
+    let family = grant.family().ok_or(TokenError::Internal)?;
+    let (generation, ends) = (family.head, family.absolute_expires);
+    let parsed = GrantId::parse(id).ok_or(TokenError::Internal)?;
+    let refresh_token = RefreshToken::mint(family_key, parsed, generation);
+    Ok(Issue { id: id.to_owned(), grant, scope, generation, ends, refresh_token })
 }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::address::limit_key;
+use crate::audit::Audit;
 use crate::authorize::browser_form;
 use crate::browser_session::{development_subject, user_subject};
 use crate::form::{self, Parameters};
@@ -90,7 +91,7 @@ impl AuthServer {
                 Outcome::Again(StatusCode::SERVICE_UNAVAILABLE, "Too many logins right now. Please try again."),
             ),
         };
-        self.audit().login_refused(reason, address);
+        Audit::login_refused(reason, address);
         again
     }
 }

@@ -144,6 +144,7 @@ impl<'a> Loopback<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use proptest::prelude::*;
 
@@ -241,7 +242,7 @@ mod tests {
             requested in "(https?|http)://(localhost|127\\.0\\.0\\.1|\\[::1\\]|a\\.example)(:[0-9]{1,5})?(/[a-z@:#?.]{0,6})?",
         ) {
             if matches(&registered, &requested) && registered != requested {
-                let (mut left, mut right) = (Url::parse(&registered).expect("matched"), Url::parse(&requested).expect("matched"));
+                let (mut left, mut right) = (Url::parse(&registered).unwrap(), Url::parse(&requested).unwrap());
                 prop_assert!(left.set_port(None).is_ok() && right.set_port(None).is_ok());
                 prop_assert_eq!(left.as_str(), right.as_str());
                 prop_assert!(["localhost", "127.0.0.1", "[::1]"].contains(&right.host_str().unwrap_or_default()));
@@ -251,7 +252,7 @@ mod tests {
         #[test]
         fn az16_whatever_is_registered_is_https_loopback_or_a_dotted_scheme(uri in "[ -~]{0,40}") {
             if let Ok(kind) = validate(&uri) {
-                let url = Url::parse(&uri).expect("accepted");
+                let url = Url::parse(&uri).unwrap();
                 match kind {
                     RedirectKind::Https => prop_assert_eq!(url.scheme(), "https"),
                     RedirectKind::Loopback => prop_assert!(["localhost", "127.0.0.1", "[::1]"].contains(&url.host_str().unwrap_or_default())),

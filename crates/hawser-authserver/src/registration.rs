@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::address::limit_key;
+use crate::audit::Audit;
 use crate::client::{AuthMethod, CLIENT_ID_PREFIX, Client};
 use crate::redirect_uri::{self, RedirectKind, RedirectUriError};
 use crate::scope;
@@ -98,7 +99,7 @@ impl AuthServer {
         self.refuse_too_many_unused().await?;
         let (client, secret) = self.new_client(&effective)?;
         self.add_client(&client).await?;
-        self.audit().registered(&client, address);
+        Audit::registered(&client, address);
         Ok(self.registration_response(&client, &effective, secret.as_deref()))
     }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::access_token::own_access_token;
 use crate::address::limit_key;
+use crate::audit::Audit;
 use crate::refresh_token::RefreshToken;
 use crate::server::AuthServer;
 use crate::token::form_of;
@@ -37,7 +38,7 @@ impl AuthServer {
             && claims.client_id == client.id
         {
             self.deny_access_token(&claims.grant, &claims.jti, claims.exp).await?;
-            self.audit().token_revoked(&claims.grant, &claims.jti, &client.id);
+            Audit::token_revoked(&claims.grant, &claims.jti, &client.id);
         }
         Ok(())
     }

@@ -1,0 +1,13 @@
+//! The authorization server as browsers, clients and the resource server see it: HTTP in, HTTP out, on a clock that the
+//! tests move.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic here is a failed test")]
+
+mod audit;
+mod authorization;
+mod discovery;
+mod login;
+mod refresh;
+mod registration;
+mod revocation;
+mod token;
+mod world;
