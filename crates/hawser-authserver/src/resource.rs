@@ -55,7 +55,7 @@ fn find<'r>(name: &str, resources: &'r [Resource]) -> Option<&'r str> {
 
 /// An absolute http(s) URL without fragment or user information.
 fn absolute(text: &str) -> Option<Url> {
-    if text.len() > 2048 || text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if text.len() > 2048 || text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
         return None;
     }
     let url = Url::parse(text).ok()?;

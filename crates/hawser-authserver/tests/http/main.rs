@@ -2,7 +2,6 @@
 //! tests move.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
-mod audit;
 mod authorization;
 mod discovery;
 mod login;

@@ -35,7 +35,6 @@ pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) ring: Arc<KeyRing>,
-    pub(crate) config: AuthServerConfig,
     seconds: Arc<AtomicU64>,
     clock: Clock,
 }
@@ -94,9 +93,8 @@ impl World {
         clock: Clock,
     ) -> Self {
         let entropy = Arc::new(SystemEntropy::new());
-        let server =
-            AuthServer::open(config.clone(), store.clone(), ring.clone(), clock.clone(), entropy).await.unwrap();
-        Self { router: server.router(), server, store, ring, config, seconds, clock }
+        let server = AuthServer::open(config, store.clone(), ring.clone(), clock.clone(), entropy).await.unwrap();
+        Self { router: server.router(), server, store, ring, seconds, clock }
     }
 
     /// A second node, or the same one restarted with another configuration, on the same store and clock.
@@ -274,7 +272,7 @@ impl<'w> Browser<'w> {
         Self { world, cookies: BTreeMap::new() }
     }
 
-    fn cookie_header(&self) -> String {
+    pub(crate) fn cookie_header(&self) -> String {
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 

@@ -1,4 +1,10 @@
-//! What the audit log says, and what no log may say.
+//! What the audit log says, and what no log may say. Alone in its process: whether an event is enabled is remembered for
+//! the whole of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic here is a failed test")]
+
+#[path = "../http/world.rs"]
+#[allow(dead_code, reason = "shared with the other tests")]
+mod world;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
