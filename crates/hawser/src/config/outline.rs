@@ -1,5 +1,7 @@
 //! What a configuration would do, for people as a table and for programs as JSON. No secret is in it.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::scalar::{show_duration, show_size};
@@ -86,6 +88,7 @@ impl Outline {
 
     /// The outline as a table.
     pub fn table(&self, paint: Paint) -> String {
+        // Writing to a String cannot fail.
         let mut rows: Vec<(String, String)> = Vec::new();
         let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
         row("file", self.file.clone().unwrap_or_else(|| "none; the defaults apply".to_owned()));
@@ -103,9 +106,9 @@ impl Outline {
         for backend in &self.backends {
             let mut value = format!("{} {}", backend.transport, backend.target);
             if !backend.sets.is_empty() {
-                value.push_str(&format!(", sets {}", backend.sets.join(", ")));
+                let _ = write!(value, ", sets {}", backend.sets.join(", "));
             }
-            value.push_str(&format!(", names {}, timeout {}", backend.naming, backend.timeout));
+            let _ = write!(value, ", names {}, timeout {}", backend.naming, backend.timeout);
             row(&format!("backend {}", backend.name), value);
         }
         for login in &self.login {
@@ -120,7 +123,11 @@ impl Outline {
             row("warning", warning.clone());
         }
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        rows.iter().map(|(name, value)| format!("{}  {value}\n", paint.strong(&format!("{name:width$}")))).collect()
+        let mut out = String::new();
+        for (name, value) in &rows {
+            let _ = writeln!(out, "{}  {value}", paint.strong(&format!("{name:width$}")));
+        }
+        out
     }
 }
 

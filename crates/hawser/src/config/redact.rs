@@ -317,7 +317,7 @@ mod tests {
         #[test]
         fn no_line_panics_and_no_line_changes_its_width(text in "([ -]{0,4}(headers|env|password|a|é|x): ?[\\{\\[\"'a-z:/@é]{0,20}\n){0,6}") {
             let lines: Vec<&str> = text.lines().collect();
-            for index in 0..lines.len() + 1 {
+            for index in 0..=lines.len() {
                 if let Some(shown) = line(&lines, index, Structure::Broken) {
                     proptest::prop_assert_eq!(shown.chars().count(), lines[index].chars().count());
                 }

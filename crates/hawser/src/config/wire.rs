@@ -85,7 +85,7 @@ pub(super) struct Auth {
     /// The authorization server inside the gateway.
     pub(super) authorization_server: Option<AuthorizationServer>,
     /// External authorization servers whose access tokens are accepted.
-    pub(super) issuers: Option<Vec<Spanned<Issuer>>>,
+    pub(super) issuers: Option<Vec<Spanned<ExternalServer>>>,
 }
 
 /// The authorization server inside the gateway.
@@ -123,10 +123,10 @@ pub(super) struct User {
 /// One external authorization server.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Issuer {
+pub(super) struct ExternalServer {
     /// Its issuer identifier, exactly as its tokens carry it.
     pub(super) issuer: Option<Text>,
-    /// Where its keys are. Default: by discovery (RFC 8414, OpenID Connect Discovery).
+    /// Where its keys are. Default: by discovery (RFC 8414 or `OpenID` Connect).
     pub(super) jwks_uri: Option<Text>,
     /// Signature algorithms that are accepted. Default: `[RS256, ES256]`.
     pub(super) algorithms: Option<Spanned<Vec<Text>>>,

@@ -152,3 +152,76 @@ fn write_clients(out: &mut String, endpoint: &ListeningEndpoint, paint: Paint) -
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, Surroundings, settings};
+
+    fn listening(text: &str, bound: &str) -> Listening {
+        let variable = |name: &str| (name == "HOME").then(|| "/home/alice".into());
+        let around = Surroundings { variable: &variable, folder: "".into() };
+        Listening::new(&settings("test", text, &Overrides::default(), &around).unwrap(), bound.parse().unwrap())
+    }
+
+    #[test]
+    fn the_ready_line_is_one_line_of_the_contract() {
+        let listening = listening("listen: 127.0.0.1:0\nbackends: { time: { command: x } }", "127.0.0.1:9");
+        let line = ready_line(&listening, 123);
+        assert!(!line.contains('\n'));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+            serde_json::json!({
+                "event": "listening",
+                "url": "http://127.0.0.1:9",
+                "endpoints": [{"name": "default", "path": "/mcp", "url": "http://127.0.0.1:9/mcp"}],
+                "backends": ["time"],
+                "pid": 123,
+            })
+        );
+    }
+
+    #[test]
+    fn the_banner_has_a_line_to_paste_for_each_client() {
+        let listening = listening(
+            "backends: { time: { command: uvx mcp-server-time }, web: { url: 'http://h/mcp' } }",
+            "127.0.0.1:8420",
+        );
+        let expected = format!(
+            r#"hawser {} listens on http://127.0.0.1:8420
+
+endpoints
+  default  http://127.0.0.1:8420/mcp
+
+backends
+  time  uvx mcp-server-time
+  web   http://h/mcp
+
+connect a client
+  Claude Code
+    claude mcp add --transport http hawser http://127.0.0.1:8420/mcp
+  VS Code
+    code --add-mcp '{{"name":"hawser","type":"http","url":"http://127.0.0.1:8420/mcp"}}'
+  Codex
+    codex mcp add hawser --url http://127.0.0.1:8420/mcp
+  MCP Inspector
+    npx @modelcontextprotocol/inspector --cli http://127.0.0.1:8420/mcp --transport http --method tools/list
+  Cursor and others, in mcp.json
+    {{"mcpServers":{{"hawser":{{"url":"http://127.0.0.1:8420/mcp"}}}}}}
+
+note: one-click development login is on, for this machine only
+stop with Ctrl-C; sessions are kept
+"#,
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(banner(&listening, Paint::plain()), expected);
+    }
+
+    #[test]
+    fn brackets_of_an_ipv6_address_are_quoted_for_the_shell() {
+        let shown = banner(&listening("listen: '[::1]:8420'", "[::1]:8420"), Paint::plain());
+        assert!(shown.contains("--transport http hawser 'http://[::1]:8420/mcp'"), "{shown}");
+        assert!(shown.contains("warning: there are no backends"), "{shown}");
+    }
+}

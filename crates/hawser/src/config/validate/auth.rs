@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
-use hawser_owner::{Issuer as IssuerName, Subject, Tenant};
+use hawser_owner::{Issuer, Subject, Tenant};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_saphyr::Spanned;
 use url::Url;
@@ -17,10 +17,10 @@ use crate::config::scalar::switch;
 use crate::config::secret::Reference;
 use crate::config::settings::{AuthorizationServerSettings, IssuerSettings, UserSettings};
 use crate::config::suggest::did_you_mean;
-use crate::config::wire::{Auth, AuthorizationServer, Issuer, Text, User};
+use crate::config::wire::{Auth, AuthorizationServer, ExternalServer, Text, User};
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 /// Most local users, and most external issuers.
 const USERS_MAX: usize = 10_000;
 const ISSUERS_MAX: usize = 64;
@@ -80,11 +80,16 @@ fn authorization_server(
     let development_login = development_login(check, wire.development_login.as_ref(), configured_users, enabled, reach);
     let token = wire.access_token_lifetime.as_ref();
     let (idle, lifetime) = (wire.refresh_idle.as_ref(), wire.refresh_lifetime.as_ref());
-    let grace_bounds = Duration::ZERO..=Duration::from_secs(300);
+    let grace_bounds = Duration::ZERO..=Duration::from_mins(5);
     let settings = AuthorizationServerSettings {
         development_login,
         users,
-        access_token_lifetime: check.duration(&key("access_token_lifetime"), token, 600 * SECOND, SECOND..=DAY),
+        access_token_lifetime: check.duration(
+            &key("access_token_lifetime"),
+            token,
+            Duration::from_mins(10),
+            SECOND..=DAY,
+        ),
         refresh_grace: check.duration(&key("refresh_grace"), wire.refresh_grace.as_ref(), 30 * SECOND, grace_bounds),
         refresh_idle: check.duration(&key("refresh_idle"), idle, 14 * DAY, SECOND..=366 * DAY),
         refresh_lifetime: check.duration(&key("refresh_lifetime"), lifetime, 90 * DAY, SECOND..=3_660 * DAY),
@@ -180,7 +185,7 @@ fn password_hash(check: &mut Check<'_>, user: &str, value: &Text) -> Option<Secr
     None
 }
 
-fn issuers(check: &mut Check<'_>, wire: &[Spanned<Issuer>], reach: &Reach<'_>) -> Vec<IssuerSettings> {
+fn issuers(check: &mut Check<'_>, wire: &[Spanned<ExternalServer>], reach: &Reach<'_>) -> Vec<IssuerSettings> {
     if let Some(extra) = wire.get(ISSUERS_MAX) {
         check.problem(Problem::new(Source::of(extra), format!("there are more than {ISSUERS_MAX} issuers")));
     }
@@ -201,7 +206,7 @@ fn issuers(check: &mut Check<'_>, wire: &[Spanned<Issuer>], reach: &Reach<'_>) -
         } else {
             secure_url(&name.value).err()
         };
-        if let Some(help) = wrong.or_else(|| IssuerName::new(name.value.as_str()).err().map(|_| "it is too long")) {
+        if let Some(help) = wrong.or_else(|| Issuer::new(name.value.as_str()).err().map(|_| "it is too long")) {
             let message = format!("`{}` cannot be `{}`", key("issuer"), redact::value(&name.value));
             check.problem(Problem::new(Source::of(name), message).help(help));
             continue;
@@ -217,7 +222,7 @@ fn issuer(
     key: &dyn Fn(&str) -> String,
     issuer: String,
     jwks_uri: Option<Url>,
-    wire: &Issuer,
+    wire: &ExternalServer,
 ) -> IssuerSettings {
     let algorithm = |text: &str| {
         if ALGORITHMS.contains(&text) {

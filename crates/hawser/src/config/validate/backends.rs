@@ -102,7 +102,7 @@ fn backend(
     let path = |child: &str| format!("backends.{name}.{child}");
     let namings = [("prefix", Naming::Prefix), ("none", Naming::None)];
     let naming = check.choice(&path("naming"), wire.naming.as_ref(), &namings).unwrap_or(Naming::Prefix);
-    let bounds = Duration::from_secs(1)..=Duration::from_secs(3_600);
+    let bounds = Duration::from_secs(1)..=Duration::from_hours(1);
     let timeout = check.duration(&path("timeout"), wire.timeout.as_ref(), default_timeout, bounds);
     let transport = match (&wire.url, &wire.command) {
         (Some(url), None) => http_transport(check, &name, url, wire),

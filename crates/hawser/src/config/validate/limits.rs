@@ -9,8 +9,8 @@ use crate::config::settings::{LimitSettings, SessionSettings};
 use crate::config::wire::{Limits, Sessions, Text};
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 impl Check<'_> {
     /// A duration within bounds.
@@ -105,7 +105,7 @@ pub(super) fn limits(check: &mut Check<'_>, wire: Option<&Limits>) -> LimitSetti
         request_timeout: check.duration(
             "limits.request_timeout",
             wire.request_timeout.as_ref(),
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             SECOND..=HOUR,
         ),
     }

@@ -107,17 +107,12 @@ pub(super) fn data_dir(check: &mut Check<'_>, file: &File, overrides: &Overrides
     // XDG Base Directory: a relative XDG_STATE_HOME is to be ignored.
     let state_home = around.non_empty("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || around.non_empty("HOME").map(|home: OsString| PathBuf::from(home).join(".local/state"));
-    match state_home.or_else(home) {
-        Some(state) => state.join("hawser"),
-        None => {
-            let problem =
-                Problem::new(Source::File, "there is no folder for data: neither XDG_STATE_HOME nor HOME is set");
-            check.problem(
-                problem.help("give one: `--data-dir DIR`, HAWSER_DATA_DIR, or `data_dir: DIR` in the configuration"),
-            );
-            PathBuf::new()
-        }
+    if let Some(state) = state_home.or_else(home) {
+        return state.join("hawser");
     }
+    let problem = Problem::new(Source::File, "there is no folder for data: neither XDG_STATE_HOME nor HOME is set");
+    check.problem(problem.help("give one: `--data-dir DIR`, HAWSER_DATA_DIR, or `data_dir: DIR` in the configuration"));
+    PathBuf::new()
 }
 
 pub(super) fn allowed_origins(check: &mut Check<'_>, file: &File) -> Vec<String> {
