@@ -20,6 +20,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the gateway.
+    Serve(ServeArgs),
     /// Work with the users of the embedded authorization server.
     #[command(subcommand)]
     User(UserCommand),
@@ -140,11 +142,15 @@ mod tests {
 
     use super::*;
 
-    /// The commands of this binary, with those whose arguments are defined here attached.
+    /// The commands of this binary, and those whose arguments are defined here and that are not part of it yet.
     fn whole() -> clap::Command {
-        Cli::command()
-            .subcommand(ServeArgs::augment_args(clap::Command::new("serve")))
-            .subcommand(DemoArgs::augment_args(clap::Command::new("demo")))
+        let parts = [
+            ServeArgs::augment_args(clap::Command::new("serve")),
+            DemoArgs::augment_args(clap::Command::new("demo")),
+        ];
+        parts.into_iter().fold(Cli::command(), |whole, part| {
+            if whole.find_subcommand(part.get_name()).is_some() { whole } else { whole.subcommand(part) }
+        })
     }
 
     fn examples(command: &clap::Command, into: &mut Vec<String>) {

@@ -4,5 +4,6 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod failure;
+pub mod serve;
 pub mod telemetry;
 pub mod user;

@@ -4,11 +4,12 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use hawser::cli::{CheckArgs, Cli, Command, ConfigCommand, UserCommand};
+use hawser::cli::{CheckArgs, Cli, Command, ConfigCommand, ServeArgs, UserCommand};
 use hawser::config::{self, Outline};
 use hawser::console::Paint;
 use hawser::failure::{EXIT_USAGE, Failure};
-use hawser::user;
+use hawser::serve::ServeOptions;
+use hawser::{telemetry, user};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -31,9 +32,16 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Serve(args) => serve(args),
         Command::User(UserCommand::HashPassword) => print(&format!("{}\n", user::hash_password()?)),
         Command::Config(ConfigCommand::Check(args)) => check(args),
     }
+}
+
+fn serve(args: ServeArgs) -> Result<(), Failure> {
+    telemetry::start(args.log_format).map_err(|error| Failure::run(error.to_string()))?;
+    let loaded = config::load(args.config.as_deref(), &args.overrides.into())?;
+    hawser::serve::run(&loaded.settings, ServeOptions { json: args.json })
 }
 
 fn check(args: CheckArgs) -> Result<(), Failure> {

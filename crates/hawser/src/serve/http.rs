@@ -1,0 +1,123 @@
+//! The listener: connections in, requests to the gateway or to the authorization server.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hawser_authserver::ClientAddress;
+use hawser_gateway::Gateway;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Connection;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+/// Longest wait for a request's head: a client that sends it byte by byte holds nothing for long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest request head in bytes, and the read buffer of a connection.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most connections at a time; further ones wait in the listener's queue.
+const CONNECTIONS_MAX: usize = 16 * 1024;
+/// Pause after the system refused a connection, for instance for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers requests. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Service {
+    gateway: Gateway,
+    router: Router,
+}
+
+impl Service {
+    pub(super) const fn new(gateway: Gateway, router: Router) -> Self {
+        Self { gateway, router }
+    }
+
+    async fn answer(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if self.gateway.serves(request.uri().path()) {
+            return self.gateway.handle(request).await.map(Body::new);
+        }
+        if let Some(refusal) = self.gateway.refuse_host(&request) {
+            return refusal.map(Body::new);
+        }
+        request.extensions_mut().insert(ClientAddress(peer.ip()));
+        match self.router.oneshot(request.map(Body::new)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Accepts connections until told to stop, then gives requests in progress `grace` to end.
+pub(super) async fn serve(listener: TcpListener, service: Service, stop: CancellationToken, grace: Duration) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = graceful.watch(connection(stream, peer, service.clone()));
+                tokio::spawn(async move {
+                    let _place = place;
+                    if let Err(error) = connection.await {
+                        debug!(%error, "a connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        warn!("connections were still open at the end of the grace period");
+    }
+}
+
+/// The service of one connection: it knows the peer.
+struct PerConnection {
+    service: Service,
+    peer: SocketAddr,
+}
+
+impl hyper::service::Service<Request<Incoming>> for PerConnection {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = self.service.clone();
+        let peer = self.peer;
+        Box::pin(async move { Ok(service.answer(request, peer).await) })
+    }
+}
+
+fn connection(stream: TcpStream, peer: SocketAddr, service: Service) -> Connection<TokioIo<TcpStream>, PerConnection> {
+    // Small messages must not wait for more to come.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "a connection keeps its small messages waiting");
+    }
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), PerConnection { service, peer })
+}

@@ -1,0 +1,127 @@
+//! `hawser serve`: puts the parts together, listens, and stops cleanly.
+
+mod build;
+mod http;
+mod issuer;
+mod key_ring;
+mod revocations;
+mod storage;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::Settings;
+use crate::console::{Listening, Paint, banner, ready_line};
+use crate::failure::Failure;
+
+/// Requests in progress get this long after a signal to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the start waits for backends to introduce themselves before it says what it fronts.
+const BACKENDS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How `serve` speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeOptions {
+    /// One line of JSON on standard output instead of text.
+    pub json: bool,
+}
+
+/// Serves until the process is told to stop.
+pub fn run(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::run(format!("cannot start the runtime: {error}")))?;
+    let served = runtime.block_on(serve(settings, options));
+    // Whatever still runs has had its grace period.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    stop_on_signal(&stop)?;
+    let listener = listen(settings.listen).await?;
+    let bound =
+        listener.local_addr().map_err(|error| Failure::run(format!("cannot tell the bound address: {error}")))?;
+    let parts = build::build(settings, bound).await?;
+    let gateway = parts.gateway.clone();
+
+    let beside = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.run().await }
+    });
+    let revoked = parts.revocations.map(|revocations| tokio::spawn(revocations.follow()));
+    let server = tokio::spawn(http::serve(listener, parts.service, stop.clone(), GRACE));
+
+    announce(settings, bound, &gateway, options).await?;
+    stop.cancelled().await;
+    info!("stopping");
+    // Streams end first, so that connections can drain.
+    gateway.shut_down().await;
+    let _ = server.await;
+    beside.abort();
+    if let Some(revoked) = revoked {
+        revoked.abort();
+    }
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let message = format!("cannot listen on {address}: {error}");
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            return Failure::run_with_hint(
+                message,
+                "another program has that port; stop it, or choose another with --listen (port 0 takes a free one)",
+            );
+        }
+        Failure::run(message)
+    })
+}
+
+/// Says where the gateway listens. Programs are told at once; people are told a little later, with what the backends said.
+async fn announce(
+    settings: &Settings,
+    bound: SocketAddr,
+    gateway: &hawser_gateway::Gateway,
+    options: ServeOptions,
+) -> Result<(), Failure> {
+    let mut listening = Listening::new(settings, bound);
+    let text = if options.json {
+        format!("{}\n", ready_line(&listening, std::process::id()))
+    } else {
+        for (_, reports) in gateway.report(BACKENDS_PATIENCE).await {
+            for report in reports {
+                listening.warnings.extend(report.error);
+                listening.warnings.extend(report.warnings);
+            }
+        }
+        listening.warnings.dedup();
+        banner(&listening, Paint::for_stream(&std::io::stdout()))
+    };
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failure::run(format!("cannot write to standard output: {error}")))
+}
+
+fn stop_on_signal(stop: &CancellationToken) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let cannot = |error: std::io::Error| Failure::run(format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Revocations, told by the authorization server to everybody who remembers something about a token.
+
+use std::sync::Arc;
+
+use hawser_gateway::Gateway;
+use hawser_identity::Authenticator;
+use hawser_store::Subscription;
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::warn;
+
+/// A message on the channel of revocations.
+#[derive(Debug, Deserialize)]
+struct Revocation {
+    grant: String,
+    #[serde(default)]
+    jti: Option<String>,
+    /// Whether what was opened under the grant ends too.
+    sessions: bool,
+}
+
+/// Follows the channel.
+pub(super) struct Revocations {
+    pub(super) channel: Subscription,
+    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) gateway: Gateway,
+}
+
+impl Revocations {
+    /// Forgets verdicts and ends sessions as revocations arrive, until the store is gone.
+    pub(super) async fn follow(mut self) {
+        loop {
+            match self.channel.recv().await {
+                Ok(message) => self.take(&message).await,
+                // Verdicts live for a minute at most, and a session that is restored is checked again.
+                Err(RecvError::Lagged(missed)) => warn!(missed, "revocations came faster than they could be followed"),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn take(&self, message: &[u8]) {
+        let Ok(revocation) = serde_json::from_slice::<Revocation>(message) else {
+            warn!("a revocation could not be read");
+            return;
+        };
+        match &revocation.jti {
+            Some(jti) => self.authenticator.forget_token(jti),
+            None => self.authenticator.forget_grant(&revocation.grant),
+        }
+        if revocation.sessions {
+            self.gateway.grant_revoked(&revocation.grant).await;
+        }
+    }
+}
