@@ -2,6 +2,7 @@
 
 mod database;
 mod open;
+mod overlay;
 mod table;
 mod writer;
 

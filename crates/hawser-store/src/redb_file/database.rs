@@ -5,11 +5,12 @@
 //! for the microseconds of a read, and the writer thread opens the file again when it failed. As long as that does not
 //! work for writing (a full disk), the file is opened for reading alone.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use redb::{Database, Error, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _};
+use redb::{Database, Error, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -31,7 +32,8 @@ pub(super) struct OpenFile {
 
 enum State {
     Writable(Database),
-    ReadOnly(ReadOnlyDatabase),
+    /// What would be written stays in memory, so nothing is.
+    ReadOnly(Database),
     /// For the moment of opening it again, or with what it said when that failed.
     Closed(Option<OpenError>),
 }
@@ -71,8 +73,7 @@ impl OpenFile {
     pub(super) fn try_read<T>(&self, read: impl Fn(&ReadTransaction) -> Result<T, Error>) -> Result<T, ReadFailed> {
         let state = self.shared();
         let transaction = match &*state {
-            State::Writable(database) => database.begin_read(),
-            State::ReadOnly(database) => database.begin_read(),
+            State::Writable(database) | State::ReadOnly(database) => database.begin_read(),
             State::Closed(reason) => return Err(ReadFailed::Closed(closed(reason.as_ref()))),
         };
         transaction.map_err(Error::from).and_then(|transaction| read(&transaction)).map_err(|error| {
@@ -113,7 +114,11 @@ impl OpenFile {
     pub(super) fn reopen(&self) {
         let mut state = self.exclusive();
         // Closes the file, and with it gives up the lock on it, before it is opened again.
-        let was_writable = matches!(std::mem::replace(&mut *state, State::Closed(None)), State::Writable(_));
+        let before = std::mem::replace(&mut *state, State::Closed(None));
+        let was_writable = matches!(before, State::Writable(_));
+        // A panic within the database library left its locks poisoned, on which closing panics again. What it holds is
+        // released all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(before)));
         self.suspect.store(false, Ordering::Relaxed);
         *state = match self.location.reopen() {
             Ok(database) => State::Writable(database),

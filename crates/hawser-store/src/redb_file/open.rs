@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, Error, ReadOnlyDatabase, ReadableDatabase as _, TableError};
+use redb::{Builder, Database, DatabaseError, Error, ReadableDatabase as _, TableError};
 use thiserror::Error;
 
+use super::overlay::Overlay;
 use super::table::{META, SCHEMA, SCHEMA_VERSION, create_tables};
 
 /// Files up to this size are verified page by page when they are opened. Larger ones would keep the gateway from
@@ -82,7 +83,6 @@ pub enum OpenError {
 /// Turns a file into a database. Tests put a disk that fails on demand in between.
 pub(super) trait Disk: Send + Sync + 'static {
     fn writable(&self, builder: &Builder, file: File) -> Result<Database, DatabaseError>;
-    fn read_only(&self, builder: &Builder, file: File) -> Result<ReadOnlyDatabase, DatabaseError>;
 }
 
 /// The disk as it is.
@@ -91,10 +91,6 @@ pub(super) struct PlainDisk;
 impl Disk for PlainDisk {
     fn writable(&self, builder: &Builder, file: File) -> Result<Database, DatabaseError> {
         builder.create_with_backend(FileBackend::new(file)?)
-    }
-
-    fn read_only(&self, builder: &Builder, file: File) -> Result<ReadOnlyDatabase, DatabaseError> {
-        builder.open_read_only_with_backend(FileBackend::new(file)?)
     }
 }
 
@@ -124,9 +120,9 @@ impl Location {
     }
 
     /// Opens the file without changing anything in it, for as long as it cannot be written.
-    pub(super) fn reopen_read_only(&self) -> Result<ReadOnlyDatabase, OpenError> {
-        let file = File::open(&self.path).map_err(|error| self.io(error))?;
-        self.guarded(|| self.disk.read_only(&self.builder(), file).map_err(|error| self.failed(error.into())))
+    pub(super) fn reopen_read_only(&self) -> Result<Database, OpenError> {
+        let overlay = File::open(&self.path).and_then(Overlay::new).map_err(|error| self.io(error))?;
+        self.guarded(|| self.builder().create_with_backend(overlay).map_err(|error| self.failed(error.into())))
     }
 
     fn file(&self) -> io::Result<File> {
@@ -167,6 +163,10 @@ impl Location {
         if !metadata.is_file() {
             return Err(self.not_a_store("it is not a regular file"));
         }
+        // The database library would start anew in it. But files are made whole, so this one lost what it held.
+        if metadata.len() == 0 {
+            return Err(self.not_a_store("it is empty: remove it to start anew"));
+        }
         warn_if_others_may_read(&self.path, &metadata);
         let mut builder = self.builder();
         builder.set_check_integrity_on_open(verify && metadata.len() <= VERIFY_BYTES_MAX);
@@ -191,8 +191,6 @@ impl Location {
             }
             Schema::Version(found) => Err(self.corrupt(&format!("there never was a schema {found}"))),
             Schema::Foreign => Err(self.not_a_store("it is a database of something else")),
-            // It was an empty file.
-            Schema::Empty => create_tables(database).map_err(|error| self.failed(error)),
         }
     }
 
@@ -221,6 +219,7 @@ impl Location {
         match source.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => OpenError::Permission { path },
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => OpenError::DiskFull { path },
+            ErrorKind::WouldBlock => OpenError::Locked { path },
             ErrorKind::IsADirectory => self.not_a_store("it is a folder"),
             ErrorKind::NotADirectory => {
                 OpenError::NoFolder { folder: path.parent().map(Path::to_path_buf).unwrap_or_default() }
@@ -234,14 +233,12 @@ impl Location {
 enum Schema {
     Version(u64),
     Foreign,
-    Empty,
 }
 
 fn read_schema(database: &Database) -> Result<Schema, Error> {
     let read = database.begin_read()?;
     match read.open_table(META) {
         Ok(meta) => Ok(meta.get(SCHEMA)?.map_or(Schema::Foreign, |row| Schema::Version(row.value()))),
-        Err(TableError::TableDoesNotExist(_)) if read.list_tables()?.next().is_none() => Ok(Schema::Empty),
         Err(TableError::Storage(error)) => Err(error.into()),
         Err(_) => Ok(Schema::Foreign),
     }

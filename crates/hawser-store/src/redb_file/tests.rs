@@ -2,15 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::*;
-use crate::clock::SetClock;
-use crate::contract;
+mod disk;
+mod full;
+mod kill;
+mod opening;
+mod rows;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn redb_store_keeps_the_contract() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = SetClock::new();
-    let options = RedbOptions { clock: clock.wall_clock(), ..RedbOptions::default() };
-    let store = RedbStore::open_with(folder.path().join("store"), options).unwrap();
-    contract::check_all(&clock.subject(Arc::new(store))).await;
+use std::process::Command;
+
+use super::*;
+
+/// A row of these tests.
+fn key(name: impl fmt::Display) -> Key {
+    Key::new("row", &name.to_string()).unwrap()
+}
+
+/// Runs one test of this binary again in a process of its own, where `role` tells it what to do. The program is what
+/// runs the test binary, if it is not run directly.
+fn child(test: &str, role: &str, argument: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(role, argument);
+    command
 }
