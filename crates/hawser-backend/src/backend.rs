@@ -1,13 +1,26 @@
 //! One configured MCP server.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::config::{BackendConfig, ChildLimit, ConfigError};
+use tokio::time::Instant;
+
+use crate::circuit::Circuit;
+use crate::config::{BackendConfig, ChildLimit, ConfigError, Transport};
 use crate::error::BackendError;
-use crate::hello::ClientHello;
+use crate::hello::{ClientHello, initialize};
+use crate::link::Link;
 use crate::name::BackendName;
-use crate::session::BackendSession;
+use crate::queue::queue;
+use crate::session::{BackendSession, SessionCore};
+use crate::state::SessionState;
+use crate::stdio::{ChildCommand, StdioLink};
+use crate::streamable::{HttpClient, HttpLink};
 use crate::unsolicited::Unsolicited;
+
+/// Most unsolicited messages that wait for a reader.
+const UNSOLICITED_MAX: usize = 256;
 
 /// One configured MCP server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,16 +28,31 @@ pub struct Backend(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    config: BackendConfig,
-    #[expect(dead_code, reason = "read once children are started")]
-    children: ChildLimit,
+    config: Arc<BackendConfig>,
+    reach: Reach,
+    circuit: Mutex<Circuit>,
+    since: Instant,
+}
+
+/// How the server is reached, made once.
+#[derive(Debug)]
+enum Reach {
+    Http(Arc<HttpClient>),
+    Stdio(ChildCommand),
 }
 
 impl Backend {
     /// Checks the configuration and makes the client; connects to nothing yet.
     pub fn new(config: BackendConfig, children: ChildLimit) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self(Arc::new(Inner { config, children })))
+        let reach = match &config.transport {
+            Transport::Http { url, headers } => Reach::Http(Arc::new(HttpClient::new(&config, url, headers)?)),
+            Transport::Stdio { command, env, cwd } => {
+                Reach::Stdio(ChildCommand::new(command.clone(), env.clone(), cwd.clone(), children))
+            }
+        };
+        let inner = Inner { config: Arc::new(config), reach, circuit: Mutex::default(), since: Instant::now() };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// What it is called.
@@ -32,9 +60,89 @@ impl Backend {
         &self.0.config.name
     }
 
-    /// Opens a session: connects or starts the child, then `initialize` and `notifications/initialized`.
+    /// Opens a session: connects or starts the child, then `initialize` and `notifications/initialized`. A backend that
+    /// failed repeatedly is left alone for a while; then this fails at once with [`BackendError::Resting`].
     pub async fn open(&self, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {
-        let _ = client;
-        std::future::ready(Err(BackendError::Closed { backend: self.name().clone() })).await
+        let attempt = Attempt::start(&self.0)?;
+        let opened = self.connect(client).await;
+        attempt.finish(opened.as_ref().err());
+        opened
     }
+
+    async fn connect(&self, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {
+        let config = &self.0.config;
+        let (sender, receiver) = queue(UNSOLICITED_MAX, config.message_bytes_max);
+        let state = Arc::new(SessionState::new(config.name.clone(), sender));
+        let unsolicited = Unsolicited::new(receiver, state.over().clone());
+        let link = match &self.0.reach {
+            Reach::Http(http) => {
+                Link::Http(Arc::new(HttpLink::new(Arc::clone(config), Arc::clone(http), Arc::clone(&state))))
+            }
+            Reach::Stdio(command) => Link::Stdio(StdioLink::start(Arc::clone(config), command, Arc::clone(&state))?),
+        };
+        let core = Arc::new(SessionCore::new(Arc::clone(config), link, state));
+        let server = initialize(&core, client).await.map_err(|error| match (&self.0.reach, error) {
+            // A child that ends before it answers has not started.
+            (Reach::Stdio(_), BackendError::Lost { backend, reason } | BackendError::Gone { backend, reason }) => {
+                BackendError::Spawn { backend, reason }
+            }
+            (_, error) => error,
+        })?;
+        Ok((BackendSession::new(core, server), unsolicited))
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    fn circuit<T>(&self, act: impl FnOnce(&mut Circuit) -> T) -> T {
+        act(&mut self.circuit.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One attempt to open, which tells the circuit how it went even if it is dropped half-way.
+struct Attempt<'a> {
+    backend: &'a Inner,
+    finished: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn start(backend: &'a Inner) -> Result<Self, BackendError> {
+        match backend.circuit(|circuit| circuit.admit(backend.now())) {
+            Ok(()) => Ok(Self { backend, finished: false }),
+            Err(rest) => Err(BackendError::Resting {
+                backend: backend.config.name.clone(),
+                retry_in: rest.retry_in,
+                last: rest.last,
+            }),
+        }
+    }
+
+    fn finish(mut self, error: Option<&BackendError>) {
+        self.finished = true;
+        let now = self.backend.now();
+        self.backend.circuit(|circuit| match error {
+            None => circuit.succeeded(),
+            // The limit says nothing about this backend.
+            Some(BackendError::TooManyChildren { .. }) => circuit.given_up(now),
+            Some(error) => circuit.failed(now, error.to_string(), jitter()),
+        });
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            let now = self.backend.now();
+            self.backend.circuit(|circuit| circuit.given_up(now));
+        }
+    }
+}
+
+/// Spreads retries; not a secret, so the hasher's per-process random keys will do.
+fn jitter() -> u32 {
+    let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
 }

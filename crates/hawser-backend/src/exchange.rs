@@ -1,14 +1,30 @@
 //! One request in flight.
 
-use hawser_mcp::{Notification, Outcome, Request};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hawser_mcp::{Message, Notification, Outcome, RawJson, Request, RequestId, method, notification};
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::BackendError;
+use crate::link::Flow;
+use crate::session::SessionCore;
+
+/// Most questions of the server that one exchange keeps in mind.
+const QUESTIONS_MAX: usize = 64;
 
 /// One request in flight: the ordered stream of what belongs to it, the response last. Dropping it forgets the request
 /// without telling the server; [`Exchange::cancel`] tells it.
 #[derive(Debug)]
 pub struct Exchange {
-    _private: (),
+    id: u64,
+    cancellable: bool,
+    flow: Option<Flow>,
+    core: Arc<SessionCore>,
+    quiet_until: Instant,
+    ends_at: Instant,
+    /// What the server asked on the way. While an answer is due, silence is not the server's fault.
+    questions: Vec<RequestId>,
 }
 
 /// What belongs to an exchange.
@@ -25,15 +41,99 @@ pub enum ExchangeItem {
 }
 
 impl Exchange {
+    pub(crate) fn new(id: u64, method: &str, flow: Flow, core: Arc<SessionCore>) -> Self {
+        let now = Instant::now();
+        Self {
+            id,
+            // "The `initialize` request MUST NOT be cancelled" (MCP, Utilities, Cancellation).
+            cancellable: method != method::INITIALIZE,
+            flow: Some(flow),
+            quiet_until: now + core.config.request_timeout,
+            ends_at: now + core.config.request_timeout_max,
+            core,
+            questions: Vec::new(),
+        }
+    }
+
     /// The next item. Cancel safe: no item is lost when the future is dropped. A failure to send the request also arrives
-    /// here, so ask [`BackendError::was_not_processed`] of a first item that is [`ExchangeItem::Failed`].
+    /// here, so ask [`BackendError::was_not_processed`] of a first item that is [`ExchangeItem::Failed`]. After the end
+    /// every further item is a failure.
     pub async fn next(&mut self) -> ExchangeItem {
-        std::future::pending().await
+        loop {
+            let Some(flow) = &mut self.flow else {
+                return ExchangeItem::Failed(BackendError::Closed { backend: self.core.config.name.clone() });
+            };
+            let deadline = self.quiet_until.min(self.ends_at);
+            match timeout_at(deadline, flow.next()).await {
+                Ok(item) => return self.note(item),
+                Err(_) if self.may_wait_on() => {}
+                Err(_) => return self.time_out(),
+            }
+        }
     }
 
     /// Tells the server that the answer is no longer wanted (`notifications/cancelled`) and forgets it.
     pub async fn cancel(self, reason: Option<&str>) {
-        let _ = reason;
-        std::future::ready(()).await;
+        if self.flow.is_none() || !self.cancellable {
+            return;
+        }
+        if let Err(error) = self.core.link.send(&self.cancelled(reason)).await {
+            tracing::debug!(backend = %self.core.config.name, %error, "a request could not be cancelled");
+        }
+    }
+
+    fn note(&mut self, item: ExchangeItem) -> ExchangeItem {
+        match &item {
+            ExchangeItem::Request(request) if self.questions.len() < QUESTIONS_MAX => {
+                self.core.state.asked(&request.id);
+                self.questions.push(request.id.clone());
+            }
+            ExchangeItem::Response(_) | ExchangeItem::Failed(_) => self.flow = None,
+            ExchangeItem::Request(_) | ExchangeItem::Notification(_) => {}
+        }
+        self.quiet_until = Instant::now() + self.core.config.request_timeout;
+        item
+    }
+
+    /// After a silence: whether somebody on this side let the server wait meanwhile.
+    fn may_wait_on(&mut self) -> bool {
+        let now = Instant::now();
+        if now >= self.ends_at || self.questions.is_empty() {
+            return false;
+        }
+        self.questions.retain(|id| self.core.state.is_waiting_for(id));
+        self.quiet_until = now + self.core.config.request_timeout;
+        true
+    }
+
+    /// "The sender SHOULD issue a cancellation notification for that request and stop waiting" (MCP, Lifecycle, Timeouts).
+    fn time_out(&mut self) -> ExchangeItem {
+        self.flow = None;
+        if self.cancellable {
+            self.core.link.send_in_background(self.cancelled(Some("timeout")));
+        }
+        let after: Duration = if Instant::now() >= self.ends_at {
+            self.core.config.request_timeout_max
+        } else {
+            self.core.config.request_timeout
+        };
+        ExchangeItem::Failed(BackendError::TimedOut { backend: self.core.config.name.clone(), after })
+    }
+
+    fn cancelled(&self, reason: Option<&str>) -> Message {
+        let mut params = serde_json::Map::new();
+        params.insert("requestId".to_owned(), self.id.into());
+        if let Some(reason) = reason {
+            params.insert("reason".to_owned(), reason.into());
+        }
+        Message::Notification(Notification::new(notification::CANCELLED, RawJson::from_serialize(&params).ok()))
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        for id in &self.questions {
+            self.core.state.answered(id);
+        }
     }
 }

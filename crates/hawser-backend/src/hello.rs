@@ -1,6 +1,19 @@
 //! The two sides of `initialize`.
 
-use hawser_mcp::{RawJson, Revision};
+use std::sync::Arc;
+
+use hawser_mcp::{
+    ErrorObject, Members, Message, Notification, Outcome, RawJson, Response, Revision, client_notification, code,
+    method,
+};
+
+use crate::error::BackendError;
+use crate::exchange::ExchangeItem;
+use crate::name::BackendName;
+use crate::session::SessionCore;
+
+/// Longest quotation of a server's error message.
+const QUOTE_CHARS_MAX: usize = 200;
 
 /// What the *end* client said about itself. The gateway passes it on, so that a server asks only for what can be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,4 +37,141 @@ pub struct ServerHello {
     pub server_info: RawJson,
     /// How to use the server, for a model to read.
     pub instructions: Option<String>,
+}
+
+/// Performs the handshake (MCP, Lifecycle, Initialization).
+pub(crate) async fn initialize(core: &Arc<SessionCore>, client: &ClientHello) -> Result<ServerHello, BackendError> {
+    let mut exchange = core.begin(method::INITIALIZE, Some(client.to_params())).await?;
+    let outcome = loop {
+        match exchange.next().await {
+            ExchangeItem::Notification(notification) => core.state.offer(Message::Notification(notification)),
+            ExchangeItem::Request(request) => {
+                // "The server SHOULD NOT send requests other than pings and logging before `initialized`".
+                let error = ErrorObject::new(code::INVALID_REQUEST, "the session is not initialized yet");
+                core.link.send_in_background(Message::Response(Response::error(Some(request.id), &error)));
+            }
+            ExchangeItem::Response(outcome) => break outcome,
+            ExchangeItem::Failed(error) => return Err(error),
+        }
+    };
+    let server = ServerHello::read(&core.config.name, &outcome)?;
+    core.link.settle(server.revision);
+    core.link.send(&Message::Notification(Notification::new(client_notification::INITIALIZED, None))).await?;
+    Ok(server)
+}
+
+impl ClientHello {
+    fn to_params(&self) -> RawJson {
+        let empty = RawJson::empty_object();
+        let revision = RawJson::string(self.revision.as_str());
+        let members =
+            [("protocolVersion", &revision), ("capabilities", &self.capabilities), ("clientInfo", &self.client_info)];
+        Members::read(&empty, &[]).map_or_else(|_| empty.clone(), |params| params.replace(&members))
+    }
+}
+
+impl ServerHello {
+    fn read(backend: &BackendName, outcome: &Outcome) -> Result<Self, BackendError> {
+        let broken = |reason: String| BackendError::Protocol { backend: backend.clone(), reason };
+        let result = match outcome {
+            Outcome::Result(result) => result,
+            Outcome::Error(error) => {
+                let (code, message) = quote_error(error);
+                return Err(BackendError::Initialize { backend: backend.clone(), code, message });
+            }
+        };
+        let members = Members::read(result, &["protocolVersion", "capabilities", "serverInfo", "instructions"])
+            .map_err(|error| broken(format!("the answer to initialize: {error}")))?;
+        let named = members.string("protocolVersion").unwrap_or_default();
+        let revision = Revision::from_name(&named).ok_or_else(|| {
+            let spoken = Revision::ALL.map(Revision::as_str).join(", ");
+            broken(format!("it wants protocol version {:?}, but only {spoken} are spoken to it", clip(&named)))
+        })?;
+        let object = |name: &str| match members.get(name) {
+            None => Ok(RawJson::empty_object()),
+            Some(value) if value.is_object() => Ok(value),
+            Some(_) => Err(broken(format!("`{name}` in the answer to initialize is not an object"))),
+        };
+        let instructions = match members.get("instructions") {
+            None => None,
+            Some(text) => Some(text.as_string().ok_or_else(|| broken("`instructions` is not a string".to_owned()))?),
+        };
+        Ok(Self { revision, capabilities: object("capabilities")?, server_info: object("serverInfo")?, instructions })
+    }
+}
+
+/// An error object's code and the start of its message, for a text of our own.
+pub(crate) fn quote_error(error: &RawJson) -> (i64, String) {
+    let members = Members::read(error, &[]).ok();
+    let code = members.as_ref().and_then(|members| members.get("code")?.read().ok()).unwrap_or_default();
+    let message = members.and_then(|members| members.string("message")).unwrap_or_default();
+    (code, clip(&message))
+}
+
+/// The start of a text from outside.
+pub(crate) fn clip(text: &str) -> String {
+    text.chars().take(QUOTE_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn raw(text: &'static str) -> RawJson {
+        RawJson::parse(&Bytes::from_static(text.as_bytes())).unwrap()
+    }
+
+    fn read(text: &'static str) -> Result<ServerHello, BackendError> {
+        ServerHello::read(&BackendName::new("x").unwrap(), &Outcome::Result(raw(text)))
+    }
+
+    #[test]
+    fn the_clients_own_words_are_passed_on_verbatim() {
+        let hello = ClientHello {
+            revision: Revision::V2025_06_18,
+            capabilities: raw(r#"{ "elicitation": {"x":1.0} }"#),
+            client_info: raw(r#"{"name":"c"}"#),
+        };
+        assert_eq!(
+            hello.to_params().as_str(),
+            r#"{"protocolVersion":"2025-06-18","capabilities":{ "elicitation": {"x":1.0} },"clientInfo":{"name":"c"}}"#
+        );
+    }
+
+    #[test]
+    fn each_of_the_three_revisions_is_accepted_and_no_other() {
+        for revision in Revision::ALL {
+            let text = format!(r#"{{"protocolVersion":"{revision}","capabilities":{{}},"serverInfo":{{}}}}"#);
+            let result = Outcome::Result(RawJson::parse(&text.into()).unwrap());
+            assert_eq!(ServerHello::read(&BackendName::new("x").unwrap(), &result).unwrap().revision, revision);
+        }
+        for unknown in [r#"{"protocolVersion":"2024-11-05"}"#, r#"{"protocolVersion":1}"#, "{}"] {
+            let error = read(unknown).unwrap_err().to_string();
+            assert!(error.contains("protocol version") && error.contains("2025-11-25"), "{error}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_and_twins_are_refused() {
+        for wrong in [
+            r#"{"protocolVersion":"2025-06-18","capabilities":[]}"#,
+            r#"{"protocolVersion":"2025-06-18","serverInfo":"x"}"#,
+            r#"{"protocolVersion":"2025-06-18","instructions":7}"#,
+            r#"{"protocolVersion":"2025-06-18","ProtocolVersion":"2025-11-25"}"#,
+            r#"{"protocolVersion":"2025-06-18","protocolVersion":"2025-11-25"}"#,
+            "[]",
+        ] {
+            assert!(matches!(read(wrong), Err(BackendError::Protocol { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_quoted_in_part() {
+        let error = raw(r#"{"code":-32602,"message":"no"}"#);
+        let error = ServerHello::read(&BackendName::new("x").unwrap(), &Outcome::Error(error)).unwrap_err();
+        assert_eq!(error.to_string(), r#"backend `x` refused to initialize: "no" (-32602)"#);
+    }
 }

@@ -11,12 +11,18 @@
 //! the request can have been processed ([`BackendError::was_not_processed`]).
 
 mod backend;
+mod circuit;
 mod config;
 mod error;
 mod exchange;
 mod hello;
+mod link;
 mod name;
+mod queue;
 mod session;
+mod state;
+mod stdio;
+mod streamable;
 mod unsolicited;
 
 pub use backend::Backend;

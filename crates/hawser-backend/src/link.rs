@@ -1,0 +1,99 @@
+//! The two ways to reach a server, behind one face.
+
+use std::sync::Arc;
+
+use hawser_mcp::{Message, Request, Response, Revision};
+
+use crate::error::BackendError;
+use crate::exchange::ExchangeItem;
+use crate::stdio::{StdioFlow, StdioLink};
+use crate::streamable::{HttpFlow, HttpLink};
+
+/// One session's connection.
+#[derive(Debug)]
+pub(crate) enum Link {
+    Http(Arc<HttpLink>),
+    Stdio(Arc<StdioLink>),
+}
+
+/// What belongs to one request, as it arrives.
+#[derive(Debug)]
+pub(crate) enum Flow {
+    Http(Box<HttpFlow>),
+    Stdio(StdioFlow),
+}
+
+impl Link {
+    /// Sends a request.
+    pub(crate) async fn begin(&self, id: u64, request: &Request) -> Result<Flow, BackendError> {
+        match self {
+            Self::Http(link) => Ok(Flow::Http(Box::new(link.begin(id, request)))),
+            Self::Stdio(link) => link.begin(id, request).await.map(Flow::Stdio),
+        }
+    }
+
+    /// Sends a notification or a response.
+    pub(crate) async fn send(&self, message: &Message) -> Result<(), BackendError> {
+        match self {
+            Self::Http(link) => link.send(message).await,
+            Self::Stdio(link) => link.send(message).await,
+        }
+    }
+
+    /// Sends a notification or a response some time soon, or never.
+    pub(crate) fn send_in_background(&self, message: Message) {
+        match self {
+            Self::Http(link) => link.send_in_background(message),
+            Self::Stdio(link) => link.send_in_background(&message),
+        }
+    }
+
+    /// What `initialize` settled.
+    pub(crate) fn settle(&self, revision: Revision) {
+        match self {
+            Self::Http(link) => link.settle(revision),
+            Self::Stdio(link) => link.settle(revision),
+        }
+    }
+
+    /// Starts to listen outside of exchanges.
+    pub(crate) fn listen(&self) {
+        match self {
+            Self::Http(link) => link.listen(),
+            // A pipe has no second stream: everything arrives already.
+            Self::Stdio(_) => {}
+        }
+    }
+
+    /// Says goodbye and waits until that is done.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Http(link) => link.delete().await,
+            Self::Stdio(link) => link.stopped().await,
+        }
+    }
+
+    /// Says goodbye when nobody is left to wait for it.
+    pub(crate) fn close_in_background(&self) {
+        match self {
+            Self::Http(link) => link.delete_in_background(),
+            // The child's supervisor notices that the session is over.
+            Self::Stdio(_) => {}
+        }
+    }
+}
+
+impl Flow {
+    /// The next item. Cancel safe.
+    pub(crate) async fn next(&mut self) -> ExchangeItem {
+        match self {
+            Self::Http(flow) => flow.next().await,
+            Self::Stdio(flow) => flow.next().await,
+        }
+    }
+}
+
+/// The answer to a server's `ping` (MCP, Utilities, Ping).
+pub(crate) fn pong(ping: Request) -> Message {
+    Message::Response(Response::result(ping.id, hawser_mcp::RawJson::empty_object()))
+}

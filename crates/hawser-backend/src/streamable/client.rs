@@ -1,0 +1,188 @@
+//! The HTTP client of one backend: one origin, one pool, its credentials.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::Full;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use tower::Service;
+use url::Url;
+
+use crate::config::{BackendConfig, ConfigError};
+
+/// Idle connections kept per backend.
+const IDLE_MAX: usize = 32;
+/// Below the five seconds after which common servers close an idle connection, so that none is used while it closes.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
+/// A quiet stream's peer is asked for a sign of life this often.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const ACCEPT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("hawser/", env!("CARGO_PKG_VERSION")));
+
+/// "The client MUST include it on all subsequent requests" (Transports, Session Management).
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Required after `initialize` since 2025-06-18.
+pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// Where a broken stream is taken up again (Transports, Resumability and Redelivery).
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// One backend's client. It follows no redirect: the credentials go to the configured origin only.
+pub(crate) struct HttpClient {
+    client: Client<Within, Full<Bytes>>,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl HttpClient {
+    pub(crate) fn new(config: &BackendConfig, url: &Url, headers: &HeaderMap) -> Result<Self, ConfigError> {
+        let backend = || config.name.clone();
+        let uri: Uri = url
+            .as_str()
+            .parse()
+            .map_err(|_| ConfigError::Url { backend: backend(), problem: "cannot be used in a request" })?;
+        let mut headers = headers.clone();
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
+        headers.entry(USER_AGENT).or_insert(PRODUCT);
+        let tls = tls_config(url.scheme() == "https")
+            .map_err(|error| ConfigError::Tls { backend: backend(), reason: error.to_string() })?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        let https =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME_MAX)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(Within { connector: https, time_max: config.connect_timeout });
+        Ok(Self { client, uri, headers })
+    }
+
+    /// Sends a message. Nothing happens until the future is polled.
+    pub(crate) fn post(&self, session: &HeaderMap, body: Bytes) -> ResponseFuture {
+        let mut request = self.request(Method::POST, session, Full::new(body));
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        request.headers_mut().insert(ACCEPT, ACCEPT_BOTH);
+        self.client.request(request)
+    }
+
+    /// Opens a stream, or takes one up after an event.
+    pub(crate) fn get(&self, session: &HeaderMap, last_event_id: Option<HeaderValue>) -> ResponseFuture {
+        let mut request = self.request(Method::GET, session, Full::default());
+        request.headers_mut().insert(ACCEPT, ACCEPT_STREAM);
+        if let Some(id) = last_event_id {
+            request.headers_mut().insert(LAST_EVENT_ID, id);
+        }
+        self.client.request(request)
+    }
+
+    /// Ends a session.
+    pub(crate) fn delete(&self, session: &HeaderMap) -> ResponseFuture {
+        self.client.request(self.request(Method::DELETE, session, Full::default()))
+    }
+
+    fn request(&self, method: Method, session: &HeaderMap, body: Full<Bytes>) -> Request<Full<Bytes>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.extend(session.iter().map(|(name, value)| (name.clone(), value.clone())));
+        request
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    /// The URL's path and query may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("host", &self.uri.host()).finish_non_exhaustive()
+    }
+}
+
+/// The platform decides which servers to trust. A plain `http` backend needs no roots, so none are loaded for it.
+fn tls_config(needed: bool) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(if needed {
+        builder.try_with_platform_verifier()?.with_no_client_auth()
+    } else {
+        builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+    })
+}
+
+/// What a failed exchange of HTTP messages means for the request.
+pub(crate) enum SendFailure {
+    /// Nothing was written.
+    NotSent(String),
+    /// It may have been read.
+    MaybeSent(String),
+}
+
+impl SendFailure {
+    pub(crate) fn of(error: &hyper_util::client::legacy::Error) -> Self {
+        let source = std::error::Error::source(error);
+        let unsent =
+            source.and_then(|source| source.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_canceled);
+        if error.is_connect() || unsent { Self::NotSent(causes(error)) } else { Self::MaybeSent(causes(error)) }
+    }
+}
+
+/// An error and its causes, innermost last.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// A connector with a limit on the whole way to a usable connection, name lookup and TLS included.
+#[derive(Clone)]
+struct Within {
+    connector: HttpsConnector<HttpConnector>,
+    time_max: Duration,
+}
+
+type Stream = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<Uri> for Within {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.connector.call(uri);
+        let time_max = self.time_max;
+        Box::pin(async move {
+            tokio::time::timeout(time_max, connecting)
+                .await
+                .unwrap_or_else(|_| Err(format!("no connection within {} s", time_max.as_secs_f64()).into()))
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! One request over streamable HTTP, read as it arrives.
+//!
+//! No task runs for it: whoever asks for the next item drives the connection. So everything is kept in [`Stage`], and each
+//! step waits for exactly one thing that may be dropped while waiting.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hawser_mcp::{Message, Outcome, Response, SseDecoder, SseEvent};
+use http::header::HeaderValue;
+use http::{Response as HttpResponse, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::ResponseFuture;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::client::{SendFailure, causes};
+use super::link::{HttpLink, REFUSAL_BYTES_MAX, in_background};
+use super::verdict::{Media, Verdict, judge, media, session_id};
+use crate::error::BackendError;
+use crate::exchange::ExchangeItem;
+use crate::hello::quote_error;
+use crate::link::pong;
+
+/// Before a broken stream is taken up again, where the server named no time (`retry`).
+pub(super) const RETRY_DEFAULT: Duration = Duration::from_secs(1);
+/// Not even a server that says `retry: 0` is asked more often.
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Attempts in a row to take up a stream that bring no event.
+const FRUITLESS_MAX: u32 = 5;
+/// Longest event id that is sent back.
+const EVENT_ID_BYTES_MAX: usize = 1024;
+/// Room made at once for a body of announced length; the rest only as it comes.
+const RESERVED_BYTES_MAX: usize = 1024 * 1024;
+/// How long and how far a finished stream is read on, so that its connection can be used again.
+const LINGER_TIME_MAX: Duration = Duration::from_millis(250);
+const LINGER_BYTES_MAX: usize = 4096;
+
+/// One request over streamable HTTP.
+pub(crate) struct HttpFlow {
+    link: Arc<HttpLink>,
+    id: u64,
+    opens: bool,
+    stage: Stage,
+    ready: VecDeque<Message>,
+    position: Position,
+    fruitless: u32,
+}
+
+/// Where a stream stands, for taking it up again.
+#[derive(Debug)]
+pub(super) struct Position {
+    pub(super) last_event_id: Option<HeaderValue>,
+    pub(super) retry: Duration,
+}
+
+enum Stage {
+    /// Waiting for a response's head.
+    Head { response: Pin<Box<ResponseFuture>>, resumed: bool },
+    /// Reading a body as a whole.
+    Whole { status: StatusCode, body: Incoming, read: BytesMut },
+    /// Reading a stream.
+    Stream { body: Incoming, decoder: SseDecoder },
+    /// Waiting before the stream is taken up again.
+    Pause { until: Instant },
+    /// Nothing more comes.
+    End(BackendError),
+}
+
+impl HttpFlow {
+    pub(super) fn new(link: Arc<HttpLink>, id: u64, opens: bool, response: ResponseFuture) -> Self {
+        Self {
+            link,
+            id,
+            opens,
+            stage: Stage::Head { response: Box::pin(response), resumed: false },
+            ready: VecDeque::new(),
+            position: Position::default(),
+            fruitless: 0,
+        }
+    }
+
+    /// The next item. Cancel safe.
+    pub(crate) async fn next(&mut self) -> ExchangeItem {
+        loop {
+            while let Some(message) = self.ready.pop_front() {
+                if let Some(item) = self.sort(message) {
+                    return item;
+                }
+            }
+            if let Err(error) = self.advance().await {
+                self.stage = Stage::End(error.clone());
+                return ExchangeItem::Failed(error);
+            }
+        }
+    }
+
+    /// Everything on the request's own stream belongs to it; only its response ends it.
+    fn sort(&mut self, message: Message) -> Option<ExchangeItem> {
+        match message {
+            Message::Notification(notification) => Some(ExchangeItem::Notification(notification)),
+            Message::Request(request) if request.method == hawser_mcp::method::PING => {
+                self.link.send_in_background(pong(request));
+                None
+            }
+            Message::Request(request) => Some(ExchangeItem::Request(request)),
+            Message::Response(Response { id, outcome }) => {
+                if id.as_ref().and_then(hawser_mcp::RequestId::as_number) != Some(self.id) {
+                    tracing::debug!(backend = %self.link.config.name, "a response to no request of this stream is ignored");
+                    return None;
+                }
+                let end = Stage::End(BackendError::Closed { backend: self.link.config.name.clone() });
+                if let Stage::Stream { body, .. } = std::mem::replace(&mut self.stage, end) {
+                    linger(body);
+                }
+                self.ready.clear();
+                Some(ExchangeItem::Response(outcome))
+            }
+        }
+    }
+
+    /// One step: waits for one thing and takes it in.
+    async fn advance(&mut self) -> Result<(), BackendError> {
+        match &mut self.stage {
+            Stage::Head { response, resumed } => {
+                let resumed = *resumed;
+                let response = response.as_mut().await;
+                match response {
+                    Ok(response) if resumed => self.resumed(response),
+                    Ok(response) => self.answered(response),
+                    Err(error) if resumed => self.interrupted(&causes(&error)),
+                    Err(error) => Err(self.link.failure(SendFailure::of(&error))),
+                }
+            }
+            Stage::Whole { body, .. } => match body.frame().await {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |data| self.collect(&data)),
+                Some(Err(error)) => Err(self.lost(&format!("the answer broke off: {}", causes(&error)))),
+                None => self.whole(),
+            },
+            Stage::Stream { body, .. } => match body.frame().await {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |data| self.take_events(&data)),
+                Some(Err(error)) => self.interrupted(&causes(&error)),
+                None => self.interrupted("the stream ended without the response"),
+            },
+            Stage::Pause { until } => {
+                sleep_until(*until).await;
+                let response = self.link.client.get(&self.link.session_headers(), self.position.last_event_id.clone());
+                self.stage = Stage::Head { response: Box::pin(response), resumed: true };
+                Ok(())
+            }
+            Stage::End(error) => Err(error.clone()),
+        }
+    }
+
+    /// The head of the answer to the POST.
+    fn answered(&mut self, response: HttpResponse<Incoming>) -> Result<(), BackendError> {
+        let (head, body) = response.into_parts();
+        if !head.status.is_success() {
+            self.stage = Stage::Whole { status: head.status, body, read: BytesMut::new() };
+            return Ok(());
+        }
+        if self.opens
+            && let Some(id) = session_id(&head.headers).map_err(|reason| self.link.broken(reason.to_owned()))?
+        {
+            self.link.enter(id);
+        }
+        match media(&head.headers) {
+            Media::EventStream => self.stream(body),
+            Media::Json => {
+                let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+                if announced.is_some_and(|bytes| bytes > self.link.config.message_bytes_max) {
+                    return Err(self.link.too_large());
+                }
+                let read = BytesMut::with_capacity(announced.unwrap_or_default().min(RESERVED_BYTES_MAX));
+                self.stage = Stage::Whole { status: head.status, body, read };
+            }
+            Media::Other if matches!(head.status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
+                return Err(self.link.broken("it accepted the request without answering it".to_owned()));
+            }
+            Media::Other => {
+                return Err(self.link.broken("its answer is neither JSON nor an event stream".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The head of the answer to a GET that takes the stream up again. The request has been read, so nothing here may look
+    /// as if it had not.
+    fn resumed(&mut self, response: HttpResponse<Incoming>) -> Result<(), BackendError> {
+        let (head, body) = response.into_parts();
+        if head.status.is_success() && media(&head.headers) == Media::EventStream {
+            self.stream(body);
+            return Ok(());
+        }
+        if head.status == StatusCode::NOT_FOUND && self.link.in_session() {
+            let _ = self.link.gone();
+        }
+        if head.status.is_server_error() {
+            return self.interrupted(&format!("HTTP status {}", head.status.as_u16()));
+        }
+        Err(self.lost(&format!("the stream broke and was not taken up again (HTTP status {})", head.status.as_u16())))
+    }
+
+    fn stream(&mut self, body: Incoming) {
+        self.stage = Stage::Stream { body, decoder: SseDecoder::new(self.link.config.message_bytes_max) };
+    }
+
+    fn take_events(&mut self, chunk: &Bytes) -> Result<(), BackendError> {
+        let Stage::Stream { decoder, .. } = &mut self.stage else { return Ok(()) };
+        let events = decoder.push(chunk).map_err(|_| self.link.too_large())?;
+        for event in events {
+            self.fruitless = 0;
+            self.position.note(&event);
+            if carries_message(&event) {
+                self.ready.extend(self.link.read(&event.data)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream ended too early: "the client SHOULD attempt to poll it by reconnecting" if it has an event id.
+    fn interrupted(&mut self, reason: &str) -> Result<(), BackendError> {
+        if self.position.last_event_id.is_none() || self.fruitless >= FRUITLESS_MAX {
+            return Err(self.lost(reason));
+        }
+        self.fruitless += 1;
+        self.stage = Stage::Pause { until: Instant::now() + self.position.retry };
+        Ok(())
+    }
+
+    fn collect(&mut self, data: &Bytes) -> Result<(), BackendError> {
+        let Stage::Whole { status, read, .. } = &mut self.stage else { return Ok(()) };
+        let bytes_max = if status.is_success() { self.link.config.message_bytes_max } else { REFUSAL_BYTES_MAX };
+        if read.len() + data.len() <= bytes_max {
+            read.extend_from_slice(data);
+            return Ok(());
+        }
+        let status = *status;
+        // A longer refusal is judged by its status alone.
+        if status.is_success() { Err(self.link.too_large()) } else { self.refused(status, &Bytes::new()) }
+    }
+
+    /// The body is complete.
+    fn whole(&mut self) -> Result<(), BackendError> {
+        let Stage::Whole { status, read, .. } = &mut self.stage else { return Ok(()) };
+        let (status, body) = (*status, read.split().freeze());
+        if !status.is_success() {
+            return self.refused(status, &body);
+        }
+        let messages = self.link.read(&body)?;
+        let reason = match messages.as_slice() {
+            [Message::Response(Response { id: None, outcome: Outcome::Error(error) })] => {
+                let (code, message) = quote_error(error);
+                format!("it answered with an error that names no request: {message:?} ({code})")
+            }
+            _ => "its answer does not belong to the request".to_owned(),
+        };
+        self.ready.extend(messages);
+        self.stage = Stage::End(self.link.broken(reason));
+        Ok(())
+    }
+
+    fn refused(&mut self, status: StatusCode, body: &Bytes) -> Result<(), BackendError> {
+        match judge(status, self.link.in_session(), body, &self.link.config.limits, Some(self.id)) {
+            Verdict::SessionGone => Err(self.link.gone()),
+            Verdict::Refused => Err(self.link.refused(status)),
+            Verdict::Answer(outcome) => {
+                let id = Some(hawser_mcp::RequestId::number(self.id));
+                self.ready.push_back(Message::Response(Response { id, outcome }));
+                self.stage = Stage::End(self.link.refused(status));
+                Ok(())
+            }
+        }
+    }
+
+    fn lost(&self, reason: &str) -> BackendError {
+        BackendError::Lost { backend: self.link.config.name.clone(), reason: reason.to_owned() }
+    }
+}
+
+impl fmt::Debug for HttpFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Head { .. } => "head",
+            Stage::Whole { .. } => "whole",
+            Stage::Stream { .. } => "stream",
+            Stage::Pause { .. } => "pause",
+            Stage::End(_) => "end",
+        };
+        f.debug_struct("HttpFlow").field("id", &self.id).field("stage", &stage).finish_non_exhaustive()
+    }
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self { last_event_id: None, retry: RETRY_DEFAULT }
+    }
+}
+
+impl Position {
+    /// Takes in what an event says about the stream. An id that cannot be sent back makes the stream end where it ends.
+    pub(super) fn note(&mut self, event: &SseEvent) {
+        if let Some(id) = &event.id {
+            self.last_event_id = if (1..=EVENT_ID_BYTES_MAX).contains(&id.len()) {
+                HeaderValue::from_bytes(id.as_bytes()).ok()
+            } else {
+                None
+            };
+        }
+        if let Some(retry_ms) = event.retry_ms {
+            self.retry = Duration::from_millis(retry_ms).clamp(RETRY_MIN, RETRY_MAX);
+        }
+    }
+}
+
+/// A priming event has no data; other event types are not the protocol's.
+pub(super) fn carries_message(event: &SseEvent) -> bool {
+    !event.data.is_empty() && event.event.as_deref().is_none_or(|event| event.is_empty() || event == "message")
+}
+
+/// Reads the end of a finished stream, which usually is on its way already, so that the connection can be used again.
+fn linger(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    in_background(async move {
+        let rest = async {
+            let mut left = LINGER_BYTES_MAX;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(LINGER_TIME_MAX, rest).await;
+    });
+}

@@ -1,0 +1,205 @@
+//! One session over streamable HTTP.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hawser_mcp::{Body, Message, Request, Revision, method, parse_body};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::client::{HttpClient, PROTOCOL_VERSION, SESSION_ID, SendFailure};
+use super::flow::HttpFlow;
+use super::verdict::{Verdict, judge};
+use crate::config::BackendConfig;
+use crate::error::BackendError;
+use crate::state::{Ending, SessionState};
+
+/// How much of a refusal is read.
+pub(super) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+/// Messages of our own (pongs, cancellations) that may be on their way at a time.
+const BACKGROUND_MAX: usize = 16;
+/// How long a goodbye may take.
+const DELETE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// One session over streamable HTTP.
+#[derive(Debug)]
+pub(crate) struct HttpLink {
+    pub(super) config: Arc<BackendConfig>,
+    pub(super) client: Arc<HttpClient>,
+    pub(super) state: Arc<SessionState>,
+    session_id: OnceLock<HeaderValue>,
+    revision: OnceLock<Revision>,
+    listening: AtomicBool,
+    background: Arc<Semaphore>,
+}
+
+impl HttpLink {
+    pub(crate) fn new(config: Arc<BackendConfig>, client: Arc<HttpClient>, state: Arc<SessionState>) -> Self {
+        Self {
+            config,
+            client,
+            state,
+            session_id: OnceLock::new(),
+            revision: OnceLock::new(),
+            listening: AtomicBool::new(false),
+            background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
+        }
+    }
+
+    pub(crate) fn begin(self: &Arc<Self>, id: u64, request: &Request) -> HttpFlow {
+        let opens = request.method == method::INITIALIZE;
+        let response = self.client.post(&self.session_headers(), request.to_bytes());
+        HttpFlow::new(Arc::clone(self), id, opens, response)
+    }
+
+    pub(crate) async fn send(&self, message: &Message) -> Result<(), BackendError> {
+        let sending = async {
+            let response = self.client.post(&self.session_headers(), message.to_bytes());
+            let response = response.await.map_err(|error| self.failure(SendFailure::of(&error)))?;
+            self.accept(response).await
+        };
+        timeout(self.config.request_timeout, sending).await.unwrap_or_else(|_| {
+            Err(BackendError::TimedOut { backend: self.config.name.clone(), after: self.config.request_timeout })
+        })
+    }
+
+    /// "If the server accepts the input, it MUST return 202"; any other success is taken for one, too.
+    async fn accept(&self, response: Response<Incoming>) -> Result<(), BackendError> {
+        let status = response.status();
+        let body = read_up_to(response.into_body(), REFUSAL_BYTES_MAX).await;
+        if status.is_success() {
+            return Ok(());
+        }
+        match judge(status, self.in_session(), &body, &self.config.limits, None) {
+            Verdict::SessionGone => Err(self.gone()),
+            Verdict::Answer(_) | Verdict::Refused => Err(self.refused(status)),
+        }
+    }
+
+    pub(crate) fn send_in_background(self: &Arc<Self>, message: Message) {
+        let Ok(permit) = Arc::clone(&self.background).try_acquire_owned() else {
+            tracing::debug!(backend = %self.config.name, "too many messages are on their way; one is dropped");
+            return;
+        };
+        let link = Arc::clone(self);
+        in_background(async move {
+            if let Err(error) = link.send(&message).await {
+                tracing::debug!(backend = %link.config.name, %error, "a message could not be sent");
+            }
+            drop(permit);
+        });
+    }
+
+    pub(crate) fn settle(&self, revision: Revision) {
+        let _ = self.revision.set(revision);
+    }
+
+    /// Takes the id that an answer to `initialize` brought.
+    pub(super) fn enter(&self, session_id: HeaderValue) {
+        let _ = self.session_id.set(session_id);
+    }
+
+    pub(super) fn in_session(&self) -> bool {
+        self.session_id.get().is_some()
+    }
+
+    /// What every request of the session carries.
+    pub(super) fn session_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(2);
+        if let Some(id) = self.session_id.get() {
+            headers.insert(SESSION_ID, id.clone());
+        }
+        if let Some(revision) = self.revision.get() {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+        }
+        headers
+    }
+
+    pub(crate) fn listen(self: &Arc<Self>) {
+        if !self.listening.swap(true, Ordering::Relaxed) {
+            in_background(super::listen::listen(Arc::clone(self)));
+        }
+    }
+
+    /// "Clients that no longer need a particular session SHOULD send an HTTP DELETE"; whatever comes back is fine.
+    pub(crate) async fn delete(&self) {
+        if self.in_session() {
+            let _ = timeout(DELETE_TIME_MAX, self.client.delete(&self.session_headers())).await;
+        }
+    }
+
+    pub(crate) fn delete_in_background(self: &Arc<Self>) {
+        if self.in_session() {
+            let link = Arc::clone(self);
+            in_background(async move { link.delete().await });
+        }
+    }
+
+    /// Reads what a JSON body or an event carries.
+    pub(super) fn read(&self, bytes: &Bytes) -> Result<Vec<Message>, BackendError> {
+        match parse_body(bytes, &self.config.limits) {
+            Ok(Body::Single(message)) => Ok(vec![message]),
+            Ok(Body::Batch(messages)) if self.revision.get().is_none_or(|revision| revision.allows_batches()) => {
+                messages
+                    .into_iter()
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| self.broken(format!("a message of a batch cannot be read: {error}")))
+            }
+            Ok(Body::Batch(_)) => Err(self.broken("it sent a batch, which this revision does not have".to_owned())),
+            Err(error) => Err(self.broken(format!("a message cannot be read: {error}"))),
+        }
+    }
+
+    pub(super) fn failure(&self, failure: SendFailure) -> BackendError {
+        let backend = self.config.name.clone();
+        match failure {
+            SendFailure::NotSent(reason) => BackendError::Unreachable { backend, reason },
+            SendFailure::MaybeSent(reason) => BackendError::Lost { backend, reason },
+        }
+    }
+
+    /// The server has forgotten the session.
+    pub(super) fn gone(&self) -> BackendError {
+        self.state.end(Ending::Forgotten);
+        BackendError::SessionGone { backend: self.config.name.clone() }
+    }
+
+    pub(super) fn refused(&self, status: StatusCode) -> BackendError {
+        BackendError::Refused { backend: self.config.name.clone(), status: status.as_u16() }
+    }
+
+    pub(super) fn broken(&self, reason: String) -> BackendError {
+        BackendError::Protocol { backend: self.config.name.clone(), reason }
+    }
+
+    pub(super) fn too_large(&self) -> BackendError {
+        BackendError::TooLarge { backend: self.config.name.clone(), bytes_max: self.config.message_bytes_max }
+    }
+}
+
+/// Runs something to its end that nobody waits for. Without a runtime there is no connection left either.
+pub(super) fn in_background(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(work);
+    }
+}
+
+/// The start of a body; what follows is not read.
+async fn read_up_to(mut body: Incoming, bytes_max: usize) -> Bytes {
+    let mut read = BytesMut::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { continue };
+        let room = bytes_max.saturating_sub(read.len());
+        read.extend_from_slice(data.get(..room).unwrap_or(&data));
+        if read.len() >= bytes_max {
+            break;
+        }
+    }
+    read.freeze()
+}

@@ -1,0 +1,9 @@
+//! Backends as their users meet them: real HTTP on loopback, real child processes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod answers;
+mod failures;
+mod hostile;
+mod scripted;
+mod sessions;
+mod streams;

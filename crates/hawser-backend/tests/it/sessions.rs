@@ -1,0 +1,135 @@
+//! Sessions: opened, forgotten, opened again, closed.
+
+use hawser_backend::{Backend, BackendError, ChildLimit};
+use hawser_mcp::{Notification, Revision};
+use serde_json::json;
+
+use crate::scripted::{Scripted, answer, failure, hello, initialized, outcome, status};
+
+#[tokio::test]
+async fn a_forgotten_session_is_gone_and_a_fresh_one_works() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let server = Scripted::start(move |call| {
+        (call.rpc() == "tools/call" && first.swap(false, std::sync::atomic::Ordering::Relaxed)).then(|| status(404))
+    })
+    .await;
+    let backend = Backend::new(server.config(), ChildLimit::new(1)).unwrap();
+    let (session, mut unsolicited) = backend.open(&hello(Revision::LATEST)).await.unwrap();
+    let error = failure(&mut session.request("tools/call", None).await.unwrap()).await;
+    assert!(matches!(error, BackendError::SessionGone { .. }) && error.was_not_processed(), "{error:?}");
+    assert!(!session.is_open());
+    assert_eq!(unsolicited.next().await, None);
+    assert!(matches!(session.request("x", None).await, Err(BackendError::SessionGone { .. })));
+    drop(session);
+
+    let (session, _unsolicited) = backend.open(&hello(Revision::LATEST)).await.unwrap();
+    outcome(&mut session.request("tools/call", None).await.unwrap()).await;
+    let calls = server.calls();
+    let openings: Vec<_> = calls.iter().filter(|call| call.rpc() == "initialize").collect();
+    assert!(openings.iter().all(|call| call.header("mcp-session-id").is_none()) && openings.len() == 2);
+    assert!(calls.iter().all(|call| call.method != "DELETE"), "there is nothing left to delete");
+}
+
+#[tokio::test]
+async fn a_400_that_names_the_session_means_the_same() {
+    let server = Scripted::start(|call| match call.rpc() {
+        "tools/call" | "notifications/roots/list_changed" => {
+            let error = json!({"code": -32000, "message": "Bad Request: No valid session ID provided"});
+            Some(answer(400, "application/json", json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string()))
+        }
+        _ => None,
+    })
+    .await;
+    let (session, _unsolicited) = server.open().await;
+    let error = failure(&mut session.request("tools/call", None).await.unwrap()).await;
+    assert!(matches!(error, BackendError::SessionGone { .. }), "{error:?}");
+    let (session, _unsolicited) = server.open().await;
+    let told = session.notify(&Notification::new("notifications/roots/list_changed", None)).await;
+    assert!(matches!(told, Err(BackendError::SessionGone { .. })), "{told:?}");
+}
+
+#[tokio::test]
+async fn without_a_session_id_a_404_is_just_a_404() {
+    let server = Scripted::start(|call| match call.rpc() {
+        "initialize" => {
+            let mut response = initialized(&call.body["id"], "2025-06-18");
+            response.headers_mut().remove("mcp-session-id");
+            Some(response)
+        }
+        "tools/call" => Some(status(404)),
+        _ => None,
+    })
+    .await;
+    let (session, _unsolicited) = server.open().await;
+    let error = failure(&mut session.request("tools/call", None).await.unwrap()).await;
+    assert!(matches!(error, BackendError::Refused { status: 404, .. }) && !error.was_not_processed(), "{error:?}");
+    session.close().await;
+    assert!(server.calls().iter().all(|call| call.method != "DELETE" && call.header("mcp-session-id").is_none()));
+}
+
+#[tokio::test]
+async fn closing_deletes_the_session_once_and_ends_it_here() {
+    let server = Scripted::start(|_| None).await;
+    let (session, mut unsolicited) = server.open().await;
+    session.close().await;
+    session.close().await;
+    assert!(!session.is_open());
+    assert!(matches!(session.request("x", None).await, Err(BackendError::Closed { .. })));
+    assert_eq!(unsolicited.next().await, None);
+    drop(session);
+    let (session, _unsolicited) = server.open().await;
+    outcome(&mut session.request("x", None).await.unwrap()).await;
+    assert_eq!(server.calls().iter().filter(|call| call.method == "DELETE").count(), 1);
+}
+
+#[tokio::test]
+async fn dropping_the_last_clone_deletes_the_session() {
+    let server = Scripted::start(|_| None).await;
+    let (session, _unsolicited) = server.open().await;
+    let clone = session.clone();
+    drop(session);
+    outcome(&mut clone.request("x", None).await.unwrap()).await;
+    assert!(server.calls().iter().all(|call| call.method != "DELETE"));
+    drop(clone);
+    let deleted = server.wait_for(|call| call.method == "DELETE").await;
+    assert_eq!(deleted.header("mcp-session-id"), Some("s-1"));
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_half_way_leaves_no_session_behind() {
+    let server =
+        Scripted::start(|call| (call.rpc() == "initialize").then(|| initialized(&call.body["id"], "2099-01-01"))).await;
+    let backend = Backend::new(server.config(), ChildLimit::new(1)).unwrap();
+    let error = backend.open(&hello(Revision::LATEST)).await.unwrap_err();
+    assert!(matches!(&error, BackendError::Protocol { reason, .. } if reason.contains("2099-01-01")), "{error:?}");
+    server.wait_for(|call| call.method == "DELETE").await;
+}
+
+#[tokio::test]
+async fn an_older_revision_is_accepted_and_spoken_from_then_on() {
+    let server =
+        Scripted::start(|call| (call.rpc() == "initialize").then(|| initialized(&call.body["id"], "2025-06-18"))).await;
+    let (session, _unsolicited) = server.open().await;
+    assert_eq!(session.server().revision, Revision::V2025_06_18);
+    outcome(&mut session.request("x", None).await.unwrap()).await;
+    let asked = server.wait_for(|call| call.rpc() == "x").await;
+    assert_eq!(asked.header("mcp-protocol-version"), Some("2025-06-18"));
+}
+
+#[tokio::test]
+async fn an_error_to_initialize_is_told() {
+    let server = Scripted::start(|call| {
+        (call.rpc() == "initialize").then(|| {
+            let error = json!({"code": -32602, "message": "Unsupported protocol version"});
+            answer(
+                400,
+                "application/json",
+                json!({"jsonrpc": "2.0", "id": call.body["id"], "error": error}).to_string(),
+            )
+        })
+    })
+    .await;
+    let backend = Backend::new(server.config(), ChildLimit::new(1)).unwrap();
+    let error = backend.open(&hello(Revision::LATEST)).await.unwrap_err();
+    assert!(matches!(&error, BackendError::Initialize { code: -32602, .. }), "{error:?}");
+}
