@@ -74,114 +74,160 @@ const SESSIONS: &str = "MCP 2025-11-25 Transports, Session Management (a session
 const CHECK_EVERYWHERE: &str = "Check issuer and subject of the presented token against the session's owner in one place that POST of every kind of message, GET and DELETE all pass through.";
 
 impl Fault {
+    /// The name it has in the JSON report.
+    pub fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     fn entry(self) -> Entry {
-        let (severity, expected, citation, remedy) = match self {
-            Self::StrangerAdmitted => (
-                Severity::Critical,
-                "another user's valid token on a session is refused, whatever the operation",
-                HIJACKING,
-                CHECK_EVERYWHERE,
-            ),
-            Self::NoTokenAdmitted => (
-                Severity::Critical,
-                "a request without a token is refused; a session id never authenticates",
-                "MCP Authorization, Access Token Usage (a token on every request); Security Best Practices (no sessions for authentication)",
-                "Authenticate every HTTP request before looking at the session.",
-            ),
-            Self::OwnerLostSession => (
-                Severity::Critical,
-                "a refused stranger leaves the owner's session as it was",
-                HIJACKING,
-                "Refuse the request, not the session: a mismatch must not terminate, delete or reset anything.",
-            ),
-            Self::OwnerCallCancelled => {
-                (Severity::High, "another user cannot cancel a running call", HIJACKING, CHECK_EVERYWHERE)
-            }
-            Self::OwnerStreamCut => {
-                (Severity::High, "another user cannot take over or close a stream", HIJACKING, CHECK_EVERYWHERE)
-            }
-            Self::SessionDiesOnRefresh => (
-                Severity::Critical,
-                "a session goes on with a refreshed token of the same issuer and subject",
-                "RFC 6749 section 6; RFC 9700 section 4.14; MCP Transports, Session Management (sessions end by 404, not by a new token)",
-                "Bind the session to issuer and subject, not to the bytes (or a hash) of the access token.",
-            ),
-            Self::PrincipalChangesOnRefresh => (
-                Severity::High,
-                "a refreshed token has the same issuer and subject",
-                "RFC 6749 section 6 (a refresh keeps the authorization); RFC 9068 section 2.2",
-                "Let the authorization server keep `iss` and `sub` for the lifetime of a grant.",
-            ),
-            Self::ClientChosenSession => (
-                Severity::High,
-                "session ids are minted by the server; one proposed by a client is not adopted",
-                "MCP Security Best Practices, Session Hijacking (secure, non-deterministic ids); CWE-384 session fixation",
-                "Ignore `Mcp-Session-Id` on `initialize` and mint a fresh id.",
-            ),
-            Self::SessionShared => (
-                Severity::Critical,
-                "every session has an id of its own",
-                "MCP Transports, Session Management (globally unique ids)",
-                "Mint each id from at least 128 random bits.",
-            ),
-            Self::SessionGuessable => (
-                Severity::Medium,
-                "session ids are long enough not to be guessed",
-                "MCP Transports, Session Management (cryptographically secure ids)",
-                "Mint each id from at least 128 random bits.",
-            ),
-            Self::UnknownSessionServed => (
-                Severity::Medium,
-                "a session id that never was is refused",
-                SESSIONS,
-                "Answer 404 to a session id that the server does not know, on every method.",
-            ),
-            Self::AlteredSessionServed => (
-                Severity::High,
-                "a session id with one character changed is refused",
-                SESSIONS,
-                "Compare or authenticate the whole session id.",
-            ),
-            Self::DeletedSessionServed => (
-                Severity::High,
-                "a session is gone after DELETE",
-                SESSIONS,
-                "Answer 404 after termination, on every method and every node.",
-            ),
-            Self::RefusalTells => (
-                Severity::Medium,
-                "a stranger's refusal is the same answer, bytes and headers, as for a session that never was",
-                "MCP Transports, Session Management (404); OWASP ASVS, uniform error responses",
-                "Answer the same 404 to unknown, ended and foreign sessions; keep the reason in the audit log.",
-            ),
-            Self::RefusalInBand => (
-                Severity::Medium,
-                "a refusal is an HTTP status the client acts on",
-                "MCP Transports, Session Management; MCP Tools, Error Handling (tool errors are for the model)",
-                "Refuse with HTTP 404 before the message is dispatched.",
-            ),
-            Self::UnknownSessionNot404 => (
-                Severity::Medium,
-                "an unknown session is answered 404, which tells the client to initialize again",
-                SESSIONS,
-                "Answer 404; other statuses leave clients stuck with a dead session.",
-            ),
-            Self::NoTokenNot401 => (
-                Severity::Low,
-                "a missing token is answered 401",
-                "MCP Authorization, Error Handling; RFC 6750 section 3.1",
-                "Authenticate before looking at session and message.",
-            ),
-            Self::ChallengeIncomplete => (
-                Severity::Low,
-                "the 401 carries `WWW-Authenticate: Bearer` with `resource_metadata`",
-                "RFC 9728 section 5.1; MCP Authorization, Authorization Server Location",
-                "Add the URL of the protected resource metadata to the challenge.",
-            ),
-        };
-        Entry { severity, expected, citation, remedy }
+        match self {
+            Self::StrangerAdmitted => STRANGER_ADMITTED,
+            Self::NoTokenAdmitted => NO_TOKEN_ADMITTED,
+            Self::OwnerLostSession => OWNER_LOST_SESSION,
+            Self::OwnerCallCancelled => OWNER_CALL_CANCELLED,
+            Self::OwnerStreamCut => OWNER_STREAM_CUT,
+            Self::SessionDiesOnRefresh => SESSION_DIES_ON_REFRESH,
+            Self::PrincipalChangesOnRefresh => PRINCIPAL_CHANGES_ON_REFRESH,
+            Self::ClientChosenSession => CLIENT_CHOSEN_SESSION,
+            Self::SessionShared => SESSION_SHARED,
+            Self::SessionGuessable => SESSION_GUESSABLE,
+            Self::UnknownSessionServed => UNKNOWN_SESSION_SERVED,
+            Self::AlteredSessionServed => ALTERED_SESSION_SERVED,
+            Self::DeletedSessionServed => DELETED_SESSION_SERVED,
+            Self::RefusalTells => REFUSAL_TELLS,
+            Self::RefusalInBand => REFUSAL_IN_BAND,
+            Self::UnknownSessionNot404 => UNKNOWN_SESSION_NOT_404,
+            Self::NoTokenNot401 => NO_TOKEN_NOT_401,
+            Self::ChallengeIncomplete => CHALLENGE_INCOMPLETE,
+        }
     }
 }
+
+const STRANGER_ADMITTED: Entry = Entry {
+    severity: Severity::Critical,
+    expected: "another user's valid token on a session is refused, whatever the operation",
+    citation: HIJACKING,
+    remedy: CHECK_EVERYWHERE,
+};
+
+const NO_TOKEN_ADMITTED: Entry = Entry {
+    severity: Severity::Critical,
+    expected: "a request without a token is refused; a session id never authenticates",
+    citation: "MCP Authorization, Access Token Usage (a token on every request); Security Best Practices (no sessions for authentication)",
+    remedy: "Authenticate every HTTP request before looking at the session.",
+};
+
+const OWNER_LOST_SESSION: Entry = Entry {
+    severity: Severity::Critical,
+    expected: "a refused stranger leaves the owner's session as it was",
+    citation: HIJACKING,
+    remedy: "Refuse the request, not the session: a mismatch must not terminate, delete or reset anything.",
+};
+
+const OWNER_CALL_CANCELLED: Entry = Entry {
+    severity: Severity::High,
+    expected: "another user cannot cancel a running call",
+    citation: HIJACKING,
+    remedy: CHECK_EVERYWHERE,
+};
+
+const OWNER_STREAM_CUT: Entry = Entry {
+    severity: Severity::High,
+    expected: "another user cannot take over or close a stream",
+    citation: HIJACKING,
+    remedy: CHECK_EVERYWHERE,
+};
+
+const SESSION_DIES_ON_REFRESH: Entry = Entry {
+    severity: Severity::Critical,
+    expected: "a session goes on with a refreshed token of the same issuer and subject",
+    citation: "RFC 6749 section 6; RFC 9700 section 4.14; MCP Transports, Session Management (sessions end by 404, not by a new token)",
+    remedy: "Bind the session to issuer and subject, not to the bytes (or a hash) of the access token.",
+};
+
+const PRINCIPAL_CHANGES_ON_REFRESH: Entry = Entry {
+    severity: Severity::High,
+    expected: "a refreshed token has the same issuer and subject",
+    citation: "RFC 6749 section 6 (a refresh keeps the authorization); RFC 9068 section 2.2",
+    remedy: "Let the authorization server keep `iss` and `sub` for the lifetime of a grant.",
+};
+
+const CLIENT_CHOSEN_SESSION: Entry = Entry {
+    severity: Severity::High,
+    expected: "session ids are minted by the server; one proposed by a client is not adopted",
+    citation: "MCP Security Best Practices, Session Hijacking (secure, non-deterministic ids); CWE-384 session fixation",
+    remedy: "Ignore `Mcp-Session-Id` on `initialize` and mint a fresh id.",
+};
+
+const SESSION_SHARED: Entry = Entry {
+    severity: Severity::Critical,
+    expected: "every session has an id of its own",
+    citation: "MCP Transports, Session Management (globally unique ids)",
+    remedy: "Mint each id from at least 128 random bits.",
+};
+
+const SESSION_GUESSABLE: Entry = Entry {
+    severity: Severity::Medium,
+    expected: "session ids are long enough not to be guessed",
+    citation: "MCP Transports, Session Management (cryptographically secure ids)",
+    remedy: "Mint each id from at least 128 random bits.",
+};
+
+const UNKNOWN_SESSION_SERVED: Entry = Entry {
+    severity: Severity::Medium,
+    expected: "a session id that never was is refused",
+    citation: SESSIONS,
+    remedy: "Answer 404 to a session id that the server does not know, on every method.",
+};
+
+const ALTERED_SESSION_SERVED: Entry = Entry {
+    severity: Severity::High,
+    expected: "a session id with one character changed is refused",
+    citation: SESSIONS,
+    remedy: "Compare or authenticate the whole session id.",
+};
+
+const DELETED_SESSION_SERVED: Entry = Entry {
+    severity: Severity::High,
+    expected: "a session is gone after DELETE",
+    citation: SESSIONS,
+    remedy: "Answer 404 after termination, on every method and every node.",
+};
+
+const REFUSAL_TELLS: Entry = Entry {
+    severity: Severity::Medium,
+    expected: "a stranger's refusal is the same answer, bytes and headers, as for a session that never was",
+    citation: "MCP Transports, Session Management (404); OWASP ASVS, uniform error responses",
+    remedy: "Answer the same 404 to unknown, ended and foreign sessions; keep the reason in the audit log.",
+};
+
+const REFUSAL_IN_BAND: Entry = Entry {
+    severity: Severity::Medium,
+    expected: "a refusal is an HTTP status the client acts on",
+    citation: "MCP Transports, Session Management; MCP Tools, Error Handling (tool errors are for the model)",
+    remedy: "Refuse with HTTP 404 before the message is dispatched.",
+};
+
+const UNKNOWN_SESSION_NOT_404: Entry = Entry {
+    severity: Severity::Medium,
+    expected: "an unknown session is answered 404, which tells the client to initialize again",
+    citation: SESSIONS,
+    remedy: "Answer 404; other statuses leave clients stuck with a dead session.",
+};
+
+const NO_TOKEN_NOT_401: Entry = Entry {
+    severity: Severity::Low,
+    expected: "a missing token is answered 401",
+    citation: "MCP Authorization, Error Handling; RFC 6750 section 3.1",
+    remedy: "Authenticate before looking at session and message.",
+};
+
+const CHALLENGE_INCOMPLETE: Entry = Entry {
+    severity: Severity::Low,
+    expected: "the 401 carries `WWW-Authenticate: Bearer` with `resource_metadata`",
+    citation: "RFC 9728 section 5.1; MCP Authorization, Authorization Server Location",
+    remedy: "Add the URL of the protected resource metadata to the challenge.",
+};
 
 /// Something wrong.
 #[derive(Debug, Clone, Serialize)]

@@ -17,6 +17,8 @@ pub mod rpc;
 mod secret;
 pub mod session;
 mod sse;
+pub mod story;
+pub mod text;
 pub mod wire;
 
 pub use examine::{Entry, ExamineError, Given, Principals, Target, examine};

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::finding::Finding;
 use crate::report::{Attempt, Gap, Survival};
+use crate::story::Line;
 
 /// What just happened.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +19,8 @@ pub enum Event<'a> {
     Survival(&'a Survival),
     /// An attempt.
     Attempt(&'a Attempt),
+    /// A line of the story.
+    Line(&'a Line),
     /// Something wrong, when first met.
     Finding(&'a Finding),
     /// Something cannot be examined.

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Event {
     /// `event`, absent for a plain message.
-    pub(crate) event: Option<String>,
+    pub(crate) kind: Option<String>,
     /// `data` lines, joined by line feeds.
     pub(crate) data: String,
     /// The `id` line of this event, if it had one.
@@ -76,7 +76,7 @@ impl Parser {
                 self.event.data.push_str(value);
                 self.seen_field = true;
             }
-            "event" => self.event.event = Some(value.to_owned()),
+            "event" => self.event.kind = Some(value.to_owned()),
             "id" if !value.contains('\0') => {
                 self.event.id = Some(value.to_owned());
                 self.seen_field = true;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn event(data: &str, id: Option<&str>) -> Event {
-        Event { event: None, data: data.into(), id: id.map(Into::into) }
+        Event { kind: None, data: data.into(), id: id.map(Into::into) }
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Default for Limits {
             request: Duration::from_secs(15),
             window: Duration::from_millis(400),
             body: 2 * 1024 * 1024,
-            total: Duration::from_secs(600),
+            total: Duration::from_mins(10),
         }
     }
 }

@@ -8,10 +8,10 @@ use crate::operation::{Aim, Operation, Sending};
 use crate::wire::{Answer, WireError};
 
 /// What an attempt brought.
-pub(super) struct Tried {
-    pub(super) heard: Heard,
+pub(crate) struct Tried {
+    pub(crate) heard: Heard,
     /// The response to a request, raw.
-    pub(super) reply: Option<Reply>,
+    pub(crate) reply: Option<Reply>,
 }
 
 impl Examiner<'_> {

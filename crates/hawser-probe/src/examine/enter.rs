@@ -143,7 +143,7 @@ impl Holder {
 
 impl<'a> Examiner<'a> {
     /// Asks what the server demands and gets both tokens.
-    pub(super) async fn enter(
+    pub(crate) async fn enter(
         target: &'a Target,
         principals: &Principals,
         observer: &'a mut dyn Observer,

@@ -79,24 +79,25 @@ pub async fn examine(
     let mut examiner = Examiner::enter(target, principals, observer).await?;
     if examiner.open().await? {
         examiner.learn().await;
-        examiner.refresh().await?;
+        examiner.refresh().await;
         examiner.no_token().await;
         examiner.made_up_session().await;
         examiner.altered_session().await;
         examiner.stranger().await;
         examiner.deleted_session().await;
     }
-    examiner.finish().await
+    examiner.close().await;
+    Ok(examiner.report)
 }
 
 /// The state of one examination.
 pub(crate) struct Examiner<'a> {
     target: &'a Target,
-    mcp: Mcp,
-    owner: Holder,
-    stranger: Option<Holder>,
-    session: Session,
-    menu: Menu,
+    pub(crate) mcp: Mcp,
+    pub(crate) owner: Holder,
+    pub(crate) stranger: Option<Holder>,
+    pub(crate) session: Session,
+    pub(crate) menu: Menu,
     /// How the owner's own attempts were answered.
     baseline: Vec<(Operation, Outcome)>,
     aim: Aim,
@@ -107,8 +108,8 @@ pub(crate) struct Examiner<'a> {
     next_id: u64,
     reopenings: u32,
     started: Instant,
-    observer: &'a mut dyn Observer,
-    report: Report,
+    pub(crate) observer: &'a mut dyn Observer,
+    pub(crate) report: Report,
 }
 
 impl Examiner<'_> {
@@ -165,8 +166,8 @@ impl Examiner<'_> {
         late
     }
 
-    /// Ends what the examination opened, and hands over the report.
-    async fn finish(mut self) -> Result<Report, ExamineError> {
+    /// Ends what the examination opened, and completes the report.
+    pub(crate) async fn close(&mut self) {
         let wire = self.wire().clone();
         self.owner.leave(&wire).await;
         if let Some(stranger) = &self.stranger {
@@ -175,7 +176,6 @@ impl Examiner<'_> {
         self.report.findings.sort_by_key(|finding| finding.severity);
         self.report.requests = wire.sent();
         self.report.elapsed_ms = millis(self.started.elapsed());
-        Ok(self.report)
     }
 
     /// Whether a token is demanded at all.

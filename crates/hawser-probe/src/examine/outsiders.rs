@@ -6,7 +6,7 @@ use crate::finding::Fault;
 use crate::judge::{self, Outcome, State};
 use crate::mcp::Presented;
 use crate::operation::Operation;
-use crate::report::{Attacker, Attempt, Authorization, Survival};
+use crate::report::{Attacker, Attempt, Survival};
 
 impl Examiner<'_> {
     /// Every operation without a token on the owner's session.
@@ -39,7 +39,7 @@ impl Examiner<'_> {
     }
 
     /// The owner's DELETE, then every operation once more.
-    pub(super) async fn deleted_session(&mut self) {
+    pub(crate) async fn deleted_session(&mut self) {
         self.stage("The owner ends the session");
         let id = self.session.id.clone();
         let older = self.session_is_older_than_token && self.report.refresh.done;
@@ -86,27 +86,16 @@ impl Examiner<'_> {
     }
 
     fn report_outsider(&mut self, attacker: Attacker, operation: Operation, state: State, outcome: Outcome) {
-        let observed = format!("{}: {}", operation.name(), in_words(outcome));
-        let fault = match (attacker, state, outcome) {
-            (_, State::NotApplicable, _) => return,
-            (Attacker::NoToken, State::Accepted, _) => Fault::NoTokenAdmitted,
-            (Attacker::MadeUpSession, State::Accepted, _) => Fault::UnknownSessionServed,
-            (Attacker::AlteredSession, State::Accepted, _) => Fault::AlteredSessionServed,
-            (Attacker::DeletedSession, State::Accepted, _) => Fault::DeletedSessionServed,
-            // Whatever `initialize` with a dead id gets: it is how a client starts anew.
-            (_, _, Outcome::Result) => return,
-            (Attacker::NoToken, _, Outcome::Http(401)) => return,
-            (Attacker::NoToken, _, Outcome::Http(404))
-                if self.report.nature.authorization == Authorization::NotRequired =>
-            {
-                return;
-            }
-            (Attacker::NoToken, _, _) => Fault::NoTokenNot401,
-            (_, _, Outcome::Http(404)) => return,
-            (_, _, Outcome::Http(_)) if operation == Operation::Initialize => return,
-            (_, _, _) => Fault::UnknownSessionNot404,
+        let fault = match state {
+            State::NotApplicable => None,
+            State::Accepted => served(attacker),
+            // Where anonymous callers are served, an owned session is simply not theirs.
+            State::Refused if attacker == Attacker::NoToken && !self.is_guarded() => None,
+            State::Refused => refused_wrongly(attacker, operation, outcome),
         };
-        self.fault(fault, Some(operation), observed);
+        if let Some(fault) = fault {
+            self.fault(fault, Some(operation), format!("{}: {}", operation.name(), in_words(outcome)));
+        }
     }
 
     /// A made-up id that the server now treats as a session was adopted by one of the attempts.
@@ -150,6 +139,29 @@ impl Examiner<'_> {
         if !self.reopen().await {
             self.gap("what follows", "the owner's session was lost and no other could be opened");
         }
+    }
+}
+
+/// The fault in being served; being a stranger is judged elsewhere.
+fn served(attacker: Attacker) -> Option<Fault> {
+    match attacker {
+        Attacker::NoToken => Some(Fault::NoTokenAdmitted),
+        Attacker::MadeUpSession => Some(Fault::UnknownSessionServed),
+        Attacker::AlteredSession => Some(Fault::AlteredSessionServed),
+        Attacker::DeletedSession => Some(Fault::DeletedSessionServed),
+        Attacker::Stranger => None,
+    }
+}
+
+/// The fault in how a refusal is worded.
+fn refused_wrongly(attacker: Attacker, operation: Operation, outcome: Outcome) -> Option<Fault> {
+    // `initialize` is how a client starts anew: with a token, any answer to a dead id beside it will do.
+    match (attacker, outcome) {
+        (_, Outcome::Result) | (Attacker::NoToken, Outcome::Http(401)) => None,
+        (Attacker::NoToken, _) => Some(Fault::NoTokenNot401),
+        (_, Outcome::Http(404)) => None,
+        (_, Outcome::Http(_)) if operation == Operation::Initialize => None,
+        _ => Some(Fault::UnknownSessionNot404),
     }
 }
 

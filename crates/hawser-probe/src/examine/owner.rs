@@ -40,7 +40,7 @@ pub(super) const REOPENINGS_MAX: u32 = 40;
 
 impl Examiner<'_> {
     /// Opens the owner's session. `false`: there is none to examine, and the report says why.
-    pub(super) async fn open(&mut self) -> Result<bool, ExamineError> {
+    pub(crate) async fn open(&mut self) -> Result<bool, ExamineError> {
         self.stage("Opening the owner's session");
         match Session::open(&self.mcp, self.owner.token.as_ref()).await? {
             Opening::Open(session) => {
@@ -96,7 +96,7 @@ impl Examiner<'_> {
     }
 
     /// Learns what to call and how the owner is answered.
-    pub(super) async fn learn(&mut self) {
+    pub(crate) async fn learn(&mut self) {
         self.stage("What works for the owner");
         self.menu.tool.clone_from(&self.target.tool);
         self.menu.slow_tool.clone_from(&self.target.slow_tool);
@@ -165,7 +165,7 @@ impl Examiner<'_> {
         self.session.presented(self.owner.token.as_ref())
     }
 
-    pub(super) async fn owner_attempt(&mut self, operation: Operation) -> Option<Tried> {
+    pub(crate) async fn owner_attempt(&mut self, operation: Operation) -> Option<Tried> {
         let id = self.take_id();
         let tried = self.attempt(operation, id, self.owner_presents()).await;
         let busy = tried.as_ref().is_some_and(|tried| tried.heard.outcome == Outcome::Http(409));

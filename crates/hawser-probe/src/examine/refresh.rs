@@ -1,7 +1,7 @@
 //! The refresh: new token bytes, the same principal, and the same session going on.
 
+use super::Examiner;
 use super::owner::BASELINE;
-use super::{ExamineError, Examiner};
 use crate::finding::Fault;
 use crate::judge::Outcome;
 use crate::operation::Operation;
@@ -9,20 +9,20 @@ use crate::report::Survival;
 
 impl Examiner<'_> {
     /// Refreshes the owner's token, then tries everything again on the same session.
-    pub(super) async fn refresh(&mut self) -> Result<(), ExamineError> {
+    pub(crate) async fn refresh(&mut self) {
         if self.owner.token.is_none() {
             self.gap("what survives a refresh", "the server asks for no token");
-            return Ok(());
+            return;
         }
         if !self.owner.can_renew() {
             self.gap("what survives a refresh", "there is neither a refresh token nor a second token for the owner");
-            return Ok(());
+            return;
         }
         self.stage("Refreshing the owner's token, keeping the session");
         let old = self.owner.clone();
         if let Err(error) = self.owner.renew(&self.mcp).await {
             self.gap("what survives a refresh", error.to_string());
-            return Ok(());
+            return;
         }
         self.compare_principal(&old);
         self.session_is_older_than_token = true;
@@ -36,7 +36,6 @@ impl Examiner<'_> {
         if !self.owner_works().await && !self.reopen().await {
             self.gap("other users and dead sessions", "no session can be opened with the refreshed token");
         }
-        Ok(())
     }
 
     fn compare_principal(&mut self, old: &super::Holder) {

@@ -21,7 +21,7 @@ use crate::session::{Opening, Session};
 
 impl Examiner<'_> {
     /// Every operation by the stranger on the owner's session; DELETE last.
-    pub(super) async fn stranger(&mut self) {
+    pub(crate) async fn stranger(&mut self) {
         let Some(stranger) = self.stranger.clone() else {
             let why = if self.owner.token.is_some() {
                 "no second principal was given"
@@ -68,7 +68,7 @@ impl Examiner<'_> {
         }
     }
 
-    async fn try_stranger(&mut self, stranger: &Holder, operation: Operation) {
+    pub(crate) async fn try_stranger(&mut self, stranger: &Holder, operation: Operation) {
         let Some(scene) = self.set_scene(operation).await else { return };
         let id = self.take_id();
         let session = self.session.id.clone();

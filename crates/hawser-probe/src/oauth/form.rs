@@ -171,7 +171,6 @@ fn split_tag(inside: &str) -> (&str, &str) {
     for (at, c) in inside.char_indices() {
         match (quote, c) {
             (Some(open), c) if open == c => quote = None,
-            (Some(_), _) => {}
             // A quote opens a value only after `=`; elsewhere it is a stray character.
             (None, '"' | '\'') if before == '=' => quote = Some(c),
             (None, '>') => return (inside.get(..at).unwrap_or(""), inside.get(at + 1..).unwrap_or("")),
@@ -229,16 +228,9 @@ fn decode(text: &str) -> String {
             let c = character(reference.get(1..end)?)?;
             Some((c, reference.get(end + 1..)?))
         });
-        match known {
-            Some((c, tail)) => {
-                out.push(c);
-                rest = tail;
-            }
-            None => {
-                out.push('&');
-                rest = reference.get(1..).unwrap_or("");
-            }
-        }
+        let (c, tail) = known.unwrap_or(('&', reference.get(1..).unwrap_or("")));
+        out.push(c);
+        rest = tail;
     }
     out.push_str(rest);
     out

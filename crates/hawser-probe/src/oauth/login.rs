@@ -48,7 +48,7 @@ impl Login {
         let (state, verifier) = (random_text()?, random_text()?);
         let start = authorization_request(&discovered, &client.id, &state, &verifier)?;
         let mut walk = Walk { wire, login: self, jar: Jar::default(), home: start.origin(), signed_in: false };
-        let parameters = walk.to_redirect(start).await?;
+        let parameters = walk.until_redirect(start).await?;
         let code = accept(&parameters, &discovered, &state)?;
         token::redeem(wire, discovered, client, &code, &verifier).await
     }
@@ -131,7 +131,7 @@ enum Next {
 }
 
 impl Walk<'_> {
-    async fn to_redirect(&mut self, start: Url) -> Result<Vec<(String, String)>, OAuthError> {
+    async fn until_redirect(&mut self, start: Url) -> Result<Vec<(String, String)>, OAuthError> {
         let redirect = redirect_uri()?;
         let mut here = start.clone();
         let mut next = Next::Get(start);
@@ -225,30 +225,37 @@ struct Filled<'a> {
 /// Picks the form that goes on and fills it in: first one that says who we are, then one that approves, then one that
 /// has nothing to fill in (an intermediate page that a script would submit).
 fn choose<'a>(found: &'a [Form], login: &Login, signed_in: bool) -> Option<Filled<'a>> {
-    let identify = || found.iter().find_map(|form| identify(form, login));
+    let identify = || {
+        let development = found.iter().find_map(|form| development_login(form, login));
+        development.or_else(|| found.iter().find_map(|form| password_login(form, login)))
+    };
     let approve = || found.iter().find_map(approve);
     let bare = || found.iter().find_map(bare);
     // The login form coming again means that the login was refused: fill it in once only.
     if signed_in { approve().or_else(bare) } else { identify().or_else(approve).or_else(bare) }
 }
 
-fn identify<'a>(form: &'a Form, login: &Login) -> Option<Filled<'a>> {
-    // A development login: a button (or a hidden field, one form per user) with the name, or a field to write it in.
+/// A development login: a button (or a hidden field, one form per user) with the name, or a field to write it in.
+fn development_login<'a>(form: &'a Form, login: &Login) -> Option<Filled<'a>> {
     let development: Vec<&Control> =
         form.controls.iter().filter(|control| control.name == "development_user").collect();
     let with_name = development.iter().find(|control| control.value == login.user);
-    if let Some(control) = with_name.or_else(|| development.iter().find(|control| control.kind == Kind::Text)) {
-        let pressed = (control.kind == Kind::Submit).then_some(*control);
-        let fill = (control.kind == Kind::Text).then(|| (control.name.clone(), login.user.clone()));
-        return Some(filled(form, pressed, &fill.into_iter().collect::<Vec<_>>(), true));
-    }
+    let control = with_name.or_else(|| development.iter().find(|control| control.kind == Kind::Text))?;
+    let pressed = (control.kind == Kind::Submit).then_some(*control);
+    let fill = (control.kind == Kind::Text).then(|| (control.name.clone(), login.user.clone()));
+    Some(filled(form, pressed, &fill.into_iter().collect::<Vec<_>>(), true))
+}
+
+/// A form with a field for the name, and perhaps one for the password.
+fn password_login<'a>(form: &'a Form, login: &Login) -> Option<Filled<'a>> {
     let name = ["username", "login", "user", "email"].iter().find_map(|name| form.control(name))?;
+    let visible = matches!(name.kind, Kind::Text);
     let mut fill = vec![(name.name.clone(), login.user.clone())];
-    if let Some(password) = form.controls.iter().find(|control| control.kind == Kind::Password) {
-        fill.push((password.name.clone(), login.password.as_ref().map_or("", Secret::expose).to_owned()));
+    if let Some(field) = form.controls.iter().find(|control| control.kind == Kind::Password) {
+        fill.push((field.name.clone(), login.password.as_ref()?.expose().to_owned()));
     }
     let pressed = form.buttons().find(|button| !refuses(button));
-    Some(filled(form, pressed, &fill, true))
+    visible.then(|| filled(form, pressed, &fill, true))
 }
 
 fn approve(form: &Form) -> Option<Filled<'_>> {
@@ -316,17 +323,19 @@ mod tests {
         choose(&forms(page), &login, signed_in).map(|filled| filled.pairs)
     }
 
-    fn owned(expected: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-        Some(expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    fn owned(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn the_development_button_of_the_right_user_is_pressed() {
-        let page = r#"<form method=post><input type=hidden name=csrf value=1><button name=development_user value=bob>
-            bob</button><button name=development_user value=alice>alice</button></form>"#;
-        assert_eq!(pairs(page, false), owned(&[("csrf", "1"), ("development_user", "alice")]));
+        let page = r"<form method=post><input type=hidden name=csrf value=1><button name=development_user value=bob>
+            bob</button><button name=development_user value=alice>alice</button></form>";
+        assert_eq!(pairs(page, false), Some(owned(&[("csrf", "1"), ("development_user", "alice")])));
         let field = "<form><input name=development_user value=dev><button>Log in</button></form>";
-        assert_eq!(pairs(field, false), owned(&[("development_user", "alice")]));
+        assert_eq!(pairs(field, false), Some(owned(&[("development_user", "alice")])));
+        let both = format!("<form><input name=username><input type=password name=password></form>{page}");
+        assert_eq!(pairs(&both, false), pairs(page, false), "no password is needed where a button will do");
         let other = "<form method=post><button name=development_user value=bob>bob</button></form>";
         assert_eq!(pairs(other, false), None, "nobody else is logged in instead");
     }
@@ -334,15 +343,15 @@ mod tests {
     #[test]
     fn name_and_password_are_filled_in_once() {
         let page = "<form><input name=username><input type=password name=password><button>Go</button></form>";
-        assert_eq!(pairs(page, false), owned(&[("username", "alice"), ("password", "pw")]));
+        assert_eq!(pairs(page, false), Some(owned(&[("username", "alice"), ("password", "pw")])));
         assert_eq!(pairs(page, true), None, "the form coming again means the login failed");
     }
 
     #[test]
     fn consent_is_given_by_the_approving_button_only() {
-        let page = r#"<form method=post><input type=hidden name=csrf value=9><button name=decision value=deny>Cancel</button>
-            <button name=decision value=allow>Allow access</button></form>"#;
-        assert_eq!(pairs(page, true), owned(&[("csrf", "9"), ("decision", "allow")]));
+        let page = r"<form method=post><input type=hidden name=csrf value=9><button name=decision value=deny>Cancel</button>
+            <button name=decision value=allow>Allow access</button></form>";
+        assert_eq!(pairs(page, true), Some(owned(&[("csrf", "9"), ("decision", "allow")])));
         assert_eq!(pairs("<form><button name=d value=deny>Deny</button></form>", true), None);
     }
 

@@ -1,25 +1,10 @@
 //! The examination against a server with one hole at a time: each hole is found, and a correct server yields no finding.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod fake;
-
-use std::time::Duration;
-
-use fake::{Fake, Hole, Kind, LoginPage};
-use hawser_probe::oauth::Login;
 use hawser_probe::report::{Authorization, Sessions};
-use hawser_probe::{Attacker, Entry, Event, Fault, Limits, Operation, Principals, Report, Secret, State, Target};
+use hawser_probe::{Attacker, Entry, Event, Fault, Given, Operation, Principals, Report, Secret, State};
 
-fn login(user: &str) -> Entry {
-    let password = Some(Secret::new(user.chars().rev().collect::<String>()));
-    Entry::Login(Login { user: user.to_owned(), password })
-}
-
-fn target(fake: &Fake) -> Target {
-    let limits = Limits { request: Duration::from_secs(5), window: Duration::from_millis(80), ..Limits::default() };
-    Target { url: fake.url.clone(), limits, tool: None, slow_tool: None }
-}
+use crate::fake::{Fake, Hole, Kind, LoginPage};
+use crate::{login, target};
 
 async fn examine(fake: &Fake) -> Report {
     let principals = Principals { owner: login("alice"), stranger: login("mallory") };
@@ -227,5 +212,86 @@ async fn what_a_server_has_not_got_is_said_and_no_finding() {
         assert!(report.findings.is_empty(), "{kind:?}: {:#?}", report.findings);
         assert!(!report.not_examined.is_empty(), "{kind:?}");
         assert_eq!((report.nature.authorization, report.nature.sessions), (authorization, sessions), "{kind:?}");
+    }
+}
+
+fn given(fake: &Fake, user: &str, refreshed: bool) -> Entry {
+    let name = user.to_owned();
+    let opaque = |token: &str| {
+        fake.shared.tables().tokens.insert(token.to_owned(), user.to_owned());
+        Secret::new(token)
+    };
+    let access = opaque(&format!("{user}-1"));
+    let refreshed = refreshed.then(|| opaque(&format!("{user}-2")));
+    Entry::Given(Given { name, access, refreshed, refresh: None })
+}
+
+#[tokio::test]
+async fn given_opaque_tokens_are_examined_and_nothing_is_claimed_about_their_claims() {
+    let fake = Fake::start(Hole::None).await;
+    let principals = Principals { owner: given(&fake, "alice", true), stranger: given(&fake, "mallory", false) };
+    let report = hawser_probe::examine(&target(&fake), &principals, &mut |_: &Event<'_>| {}).await.unwrap();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert_eq!((report.refresh.new_bytes, report.refresh.same_subject), (Some(true), None));
+    assert_eq!(report.attempts_by(Attacker::Stranger).count(), Operation::ALL.len());
+    assert_eq!(fake.shared.tables().revoked, 0, "given tokens are not the probe's to revoke");
+}
+
+#[tokio::test]
+async fn without_a_second_token_or_a_second_principal_the_report_says_so() {
+    let fake = Fake::start(Hole::None).await;
+    let principals = Principals { owner: given(&fake, "alice", false), stranger: Entry::Nobody };
+    let report = hawser_probe::examine(&target(&fake), &principals, &mut |_: &Event<'_>| {}).await.unwrap();
+    let gaps: Vec<_> = report.not_examined.iter().map(|gap| gap.what.as_str()).collect();
+    assert_eq!(gaps, ["what survives a refresh", Attacker::Stranger.words()]);
+    assert!(report.attempts_by(Attacker::MadeUpSession).count() >= 20, "the rest is examined");
+}
+
+#[tokio::test]
+async fn a_strangers_token_that_works_nowhere_proves_nothing() {
+    let fake = Fake::start(Hole::None).await;
+    let stranger = given(&fake, "mallory", false);
+    fake.shared.tables().tokens.remove("mallory-1");
+    let principals = Principals { owner: given(&fake, "alice", true), stranger };
+    let report = hawser_probe::examine(&target(&fake), &principals, &mut |_: &Event<'_>| {}).await.unwrap();
+    assert_eq!(report.attempts_by(Attacker::Stranger).count(), 0);
+    assert!(report.not_examined.iter().any(|gap| gap.why.contains("401")), "{:?}", report.not_examined);
+}
+
+#[tokio::test]
+async fn two_logins_of_the_same_user_are_no_two_principals() {
+    let fake = Fake::start(Hole::None).await;
+    let principals = Principals { owner: login("alice"), stranger: login("alice") };
+    let error = hawser_probe::examine(&target(&fake), &principals, &mut |_: &Event<'_>| {}).await.unwrap_err();
+    assert!(error.to_string().contains("two different users"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_without_the_password() {
+    let fake = Fake::with(Hole::None, Kind::Guarded, LoginPage::Form).await;
+    let wrong = hawser_probe::oauth::Login { user: "alice".into(), password: Some(Secret::new("s3cr3t-guess")) };
+    let principals = Principals { owner: Entry::Login(wrong), stranger: Entry::Nobody };
+    let error = hawser_probe::examine(&target(&fake), &principals, &mut |_: &Event<'_>| {}).await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("403") && text.contains("alice") && !text.contains("s3cr3t"), "{text}");
+}
+
+#[tokio::test]
+async fn no_token_and_no_session_id_reaches_the_report() {
+    let fake = Fake::start(Hole::NoBinding).await;
+    let mut events = Vec::new();
+    let principals = Principals { owner: login("alice"), stranger: login("mallory") };
+    let mut observer = |event: &Event<'_>| events.push(serde_json::to_string(event).unwrap());
+    let report = hawser_probe::examine(&target(&fake), &principals, &mut observer).await.unwrap();
+    let texts = [
+        serde_json::to_string(&report).unwrap(),
+        hawser_probe::text::report(&report, hawser_probe::text::Colour::Off),
+        events.concat(),
+    ];
+    let tokens: Vec<String> = fake.shared.tables().tokens.keys().cloned().collect();
+    assert!(tokens.len() >= 3);
+    for text in texts {
+        assert!(tokens.iter().all(|token| !text.contains(token.as_str())), "{text}");
+        assert!(!text.contains('\u{1b}') && text.contains("tools/call") || text.contains("tools_call"), "{text}");
     }
 }
