@@ -258,6 +258,41 @@ fn no_secret_is_in_what_is_shown() {
 }
 
 #[test]
+fn a_slip_next_to_a_secret_does_not_show_it() {
+    for text in [
+        "auth: { authorization_server: { users: [{ name: a, password \"hunter2\" }] } }",
+        "auth: { authorization_server: { users: [{ name: a,&password: \"hunter2\" }] } }",
+        "auth: { authorization_server: { users: [{ name: a, passw/{ord: \"hunter2\" }] } }",
+        "auth: { authorization_server: { users: [{ name: a, pasword: hunter2 }] } }",
+        "auth:\n  authorization_server:\n    users:\n      - name: a\n        password:\nhunter2\n",
+        "auth:\n  authorization_server:\n    users:\n      - name: a\n        password: \"\nhunter2\n",
+        "backends:\n  a:\n    headers: { X-Team: [hunter2] }",
+        "backends:\n  a:\n    headers: {\nX-Te: am: hunter2 }",
+        "backends:\n  a:\n    env:\n      - hunter2",
+        "backends:\n  a: { url: http://a:hunter2@h/, b: 1 }",
+    ] {
+        let report = load_text(text, &Overrides::default()).unwrap_err();
+        assert!(!report.to_string().contains("hunter2"), "{report}");
+    }
+}
+
+#[test]
+fn only_argon2id_hashes_are_taken() {
+    let users =
+        |hash: &str| format!("auth: {{ authorization_server: {{ users: [{{ name: a, password: '{hash}' }}] }} }}");
+    good(&users(HASH));
+    for wrong in [
+        HASH.replace("argon2id", "argon2i"),
+        HASH.replace("argon2id", "argon2d"),
+        HASH.replace("m=8", "m=0"),
+        HASH.rsplit_once('$').unwrap().0.to_owned(),
+        "$2b$12$abcdefghijklmnopqrstuv".to_owned(),
+    ] {
+        assert!(load_text(&users(&wrong), &Overrides::default()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn the_outline_tells_what_would_happen() {
     let text = "backends: { time: { command: 'uvx mcp-server-time --token abc \"a b\"' }, web: { url: 'http://h/mcp?key=abc', naming: none } }";
     let table = Outline::of(&Loaded { file: Some("hawser.yaml".into()), settings: good(text) })
