@@ -144,10 +144,8 @@ mod tests {
 
     /// The commands of this binary, and those whose arguments are defined here and that are not part of it yet.
     fn whole() -> clap::Command {
-        let parts = [
-            ServeArgs::augment_args(clap::Command::new("serve")),
-            DemoArgs::augment_args(clap::Command::new("demo")),
-        ];
+        let parts =
+            [ServeArgs::augment_args(clap::Command::new("serve")), DemoArgs::augment_args(clap::Command::new("demo"))];
         parts.into_iter().fold(Cli::command(), |whole, part| {
             if whole.find_subcommand(part.get_name()).is_some() { whole } else { whole.subcommand(part) }
         })
