@@ -209,3 +209,80 @@ fn private_claims(claims: &Members<'_>, client_id: Option<&str>) -> Result<Accep
 fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= ID_BYTES_MAX && !id.contains('\0')
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    const ISSUER: &str = "https://idp.example";
+    const NOW: u64 = 1_000;
+    const SKEW: u64 = 30;
+
+    fn judge(local: bool, claims: &Map<String, Value>) -> Result<VerifiedToken, InvalidReason> {
+        let issuer = Issuer::new(ISSUER).unwrap();
+        let rules =
+            if local { IssuerRules::local(issuer) } else { IssuerRules::external(issuer, ExternalIssuer::new(ISSUER)) };
+        let text = serde_json::to_vec(claims).unwrap();
+        let members = Members::parse(&text).unwrap();
+        rules.judge(&members, [0; 32], Timestamp::from_seconds(NOW), Duration::from_secs(SKEW))
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            (NOW - 2 * SKEW..NOW + 2 * SKEW).prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            Just(json!(ISSUER)),
+            Just(json!([ISSUER])),
+            Just(json!({ "iss": ISSUER })),
+        ]
+    }
+
+    proptest! {
+        /// Good claims with some replaced by anything: whatever is accepted says what a token must say.
+        #[test]
+        fn accepted_claims_hold_whatever_the_others_are(
+            local in any::<bool>(),
+            changes in proptest::collection::vec(
+                (
+                    prop::sample::select(vec![
+                        "iss", "sub", "aud", "exp", "nbf", "iat", "client_id", "azp", "scope", "scp", "grant", "gen", "jti",
+                    ]),
+                    proptest::option::of(value()),
+                ),
+                0..4,
+            ),
+        ) {
+            let good = json!({
+                "iss": ISSUER, "sub": "alice", "aud": "r", "exp": NOW + 1, "client_id": "c", "grant": "g", "gen": 0, "jti": "j",
+            });
+            let Value::Object(mut claims) = good else { unreachable!() };
+            for (name, change) in &changes {
+                match change {
+                    Some(value) => claims.insert((*name).to_owned(), value.clone()),
+                    None => claims.remove(*name),
+                };
+            }
+            let judged = judge(local, &claims);
+            prop_assert!(judged.is_ok() || !changes.is_empty());
+            if let Ok(token) = judged {
+                prop_assert_eq!(&claims["iss"], &json!(ISSUER));
+                prop_assert_eq!(token.principal.issuer().unwrap().as_str(), ISSUER);
+                prop_assert_eq!(&claims["sub"], &json!(token.principal.subject().unwrap().as_str()));
+                prop_assert!(claims["exp"].as_u64().unwrap() + SKEW > NOW);
+                for name in ["nbf", "iat"] {
+                    prop_assert!(claims.get(name).is_none_or(|time| time.as_u64().unwrap() <= NOW + SKEW));
+                }
+                prop_assert_eq!(token.local.is_some(), local);
+                prop_assert!(!local || claims["gen"].is_u64());
+            }
+        }
+    }
+}

@@ -82,3 +82,33 @@ impl fmt::Display for Scopes {
 fn is_scope_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_set_without_order_or_duplicates() {
+        let scopes = Scopes::parse("b  a b ").unwrap();
+        assert_eq!(scopes.to_string(), "a b");
+        assert!(scopes.contains("a") && !scopes.contains("A") && !scopes.contains(""));
+        assert!(Scopes::parse(" ").unwrap().is_empty());
+        assert_eq!(Scopes::from_tokens(["a b"]), Err(ScopeError::Character));
+        assert_eq!(Scopes::from_tokens([""]), Err(ScopeError::Character));
+        assert_eq!(Scopes::parse(&"a ".repeat(SCOPES_MAX + 1)), Err(ScopeError::TooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_prints_and_parses_again(text in "[ -~\u{80}]{0,40}") {
+            if let Ok(scopes) = Scopes::parse(&text) {
+                prop_assert_eq!(Scopes::parse(&scopes.to_string()), Ok(scopes.clone()));
+                prop_assert!(scopes.iter().all(|scope| text.split(' ').any(|token| token == scope)));
+                prop_assert!(!scopes.to_string().contains(['"', '\\']));
+            }
+        }
+    }
+}

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, Uri};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -15,6 +17,8 @@ use tokio::task::JoinHandle;
 use crate::signing::{SigningKey, key_set};
 
 pub(crate) const KEYS: &str = "/keys";
+/// When a test that waits for an issuer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct IssuerServer {
     /// The issuer identifier: the server's origin and the path it was given.
@@ -26,7 +30,7 @@ pub(crate) struct IssuerServer {
 }
 
 struct Board {
-    answers: Mutex<HashMap<String, (StatusCode, String)>>,
+    answers: Mutex<HashMap<String, (StatusCode, HeaderMap, String)>>,
     asked: Mutex<Vec<String>>,
     /// Answers wait for a permit, which they give back.
     gate: Semaphore,
@@ -61,7 +65,13 @@ impl IssuerServer {
     }
 
     pub(crate) fn answer(&self, path: &str, status: StatusCode, body: String) {
-        self.board.answers.lock().unwrap().insert(path.to_owned(), (status, body));
+        self.board.answers.lock().unwrap().insert(path.to_owned(), (status, HeaderMap::new(), body));
+    }
+
+    pub(crate) fn redirect(&self, path: &str, to: &str) {
+        let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::try_from(to).unwrap())]);
+        let mut answers = self.board.answers.lock().unwrap();
+        answers.insert(path.to_owned(), (StatusCode::FOUND, headers, String::new()));
     }
 
     pub(crate) fn break_keys(&self) {
@@ -89,9 +99,12 @@ impl IssuerServer {
 
     /// Waits until a path has been asked for so many times.
     pub(crate) async fn until_asked(&self, path: &str, times: usize) {
-        while self.asked(path) < times {
-            tokio::task::yield_now().await;
-        }
+        let asked = async {
+            while self.asked(path) < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.expect("the issuer is asked");
     }
 }
 
@@ -105,5 +118,5 @@ async fn answer(State(board): State<Arc<Board>>, uri: Uri) -> Response {
     board.asked.lock().unwrap().push(uri.path().to_owned());
     let _permit = board.gate.acquire().await.unwrap();
     let answer = board.answers.lock().unwrap().get(uri.path()).cloned();
-    answer.unwrap_or((StatusCode::NOT_FOUND, String::new())).into_response()
+    answer.unwrap_or((StatusCode::NOT_FOUND, HeaderMap::new(), String::new())).into_response()
 }

@@ -162,12 +162,15 @@ async fn a_revocation_during_a_verification_is_not_lost() {
     let token = key.sign(&local_claims());
     embedded.gate.forget_permits(1_000);
     let mut request = Box::pin(world.present(&token));
-    while embedded.asked() == 0 {
-        tokio::select! {
-            biased;
-            _ = &mut request => panic!("the standing is held back"),
-            () = tokio::task::yield_now() => {}
+    let asked = async {
+        while embedded.asked() == 0 {
+            tokio::task::yield_now().await;
         }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut request => panic!("the standing is held back"),
+        in_time = tokio::time::timeout(Duration::from_secs(20), asked) => in_time.unwrap(),
     }
     embedded.revoke("g1");
     world.authenticator.forget_grant("g1");

@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod fetching;
 mod issuers;
 mod keys;
 mod local;
 mod metadata;
 mod mutation;
+mod principals;
 mod requests;
 mod signing;
 mod silence;
