@@ -193,7 +193,9 @@ impl AuthServer {
 
 /// Whether the login is recent enough for what the client asks (OpenID Connect Core section 3.1.2.1).
 fn is_fresh(login: &Login, request: &AuthorizationRequest, now: Timestamp) -> bool {
-    !request.prompt.login && request.max_age.is_none_or(|max_age| now.since(login.auth_time).as_secs() <= max_age)
+    // A maximum age of zero is the same as prompt=login.
+    let young = |max_age| max_age > 0 && now.since(login.auth_time).as_secs() <= max_age;
+    !request.prompt.login && request.max_age.is_none_or(young)
 }
 
 /// An error response to the client of a valid request.

@@ -69,15 +69,14 @@ impl AuthServer {
         let presented = presented(headers, form)?;
         // The id may be any text; its digest keeps what is remembered small.
         let key = format!("{}/{address}", digest_text(presented.client_id.as_bytes()));
-        if !self.client_failures.begin(&key, self.now()) {
+        if self.client_failures.is_blocked(&key, self.now()) {
             return Err(TokenError::TooMany);
         }
-        let client = self.client(&presented.client_id).await;
-        let genuine = matches!(&client, Ok(Some(loaded)) if proves(&loaded.row, &presented));
-        if genuine || client.is_err() {
-            self.client_failures.succeeded(&key);
-        }
-        client?.filter(|_| genuine).ok_or(TokenError::InvalidClient)
+        let client = self.client(&presented.client_id).await?;
+        client.filter(|loaded| proves(&loaded.row, &presented)).ok_or_else(|| {
+            self.client_failures.failed(&key, self.now());
+            TokenError::InvalidClient
+        })
     }
 }
 

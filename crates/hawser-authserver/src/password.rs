@@ -42,8 +42,8 @@ struct User {
 /// The users with passwords.
 pub(crate) struct Passwords {
     users: Vec<User>,
-    checks: Semaphore,
-    waiting: Semaphore,
+    checks: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     by_pair: Throttle,
     by_address: Throttle,
     by_name: Throttle,
@@ -55,8 +55,8 @@ impl Passwords {
             login.users.iter().map(|user| User { name: user.name.clone(), hash: user.password_hash.as_str().into() });
         Self {
             users: users.collect(),
-            checks: Semaphore::new(CHECKS_AT_ONCE),
-            waiting: Semaphore::new(WAITING_MAX),
+            checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             by_pair: Throttle::new(FAILURES_PAIR, WINDOW),
             by_address: Throttle::new(FAILURES_ADDRESS, WINDOW),
             by_name: Throttle::new(FAILURES_NAME, WINDOW),
@@ -96,8 +96,8 @@ impl Passwords {
         if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
             return PasswordCheck::Wrong;
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return PasswordCheck::Busy };
-        let Ok(_turn) = self.checks.acquire().await else { return PasswordCheck::Busy };
+        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else { return PasswordCheck::Busy };
+        let Ok(turn) = Arc::clone(&self.checks).acquire_owned().await else { return PasswordCheck::Busy };
         let user = self.users.iter().find(|user| user.name == name);
         // An unknown name is checked against somebody's hash, so that it takes the same time; the result is not used.
         let Some(hash) = user.or(self.users.first()).map(|user| Arc::clone(&user.hash)) else {
@@ -105,6 +105,8 @@ impl Passwords {
         };
         let password = Zeroizing::new(password.to_owned());
         let matches = tokio::task::spawn_blocking(move || {
+            // Held until the work is done, even if nobody waits for it any more.
+            let _held = (place, turn);
             PasswordHash::new(&hash)
                 .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
         });

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use hawser_owner::{Clock, Entropy, EntropyError, KeyRing, Timestamp};
@@ -109,7 +108,7 @@ impl AuthServer {
                 .route(&format!("/.well-known/openid-configuration{path}"), cors::open(get(metadata::openid)))
                 .route(&format!("{path}/.well-known/openid-configuration"), cors::open(get(metadata::openid)));
         }
-        router.layer(DefaultBodyLimit::max(BODY_MAX)).with_state(Arc::clone(self))
+        router.with_state(Arc::clone(self))
     }
 
     /// The public JWK set as JSON.

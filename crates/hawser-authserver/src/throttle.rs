@@ -1,4 +1,8 @@
 //! Slows down guessing: so many failures per key within a window, then a pause until it ends.
+//!
+//! Guesses that a person could make are counted before they are checked ([`Throttle::begin`]), so that parallel ones do not
+//! slip through. Secrets of 256 bits cannot be guessed; there only failures count ([`Throttle::failed`]), and any number of
+//! honest requests may be under way.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +18,7 @@ struct Window {
     attempts: u32,
 }
 
-/// Counts attempts per key. An attempt is counted before it is made, so parallel guesses do not slip through, and taken
-/// back if it succeeds.
+/// Counts attempts per key.
 pub(crate) struct Throttle {
     attempts_max: u32,
     window: Duration,
@@ -27,8 +30,25 @@ impl Throttle {
         Self { attempts_max, window, windows: Mutex::new(HashMap::new()) }
     }
 
-    /// Counts an attempt; false if there were too many.
+    /// Counts an attempt before it is made; false if there were too many.
     pub(crate) fn begin(&self, key: &str, now: Timestamp) -> bool {
+        self.count(key, now) <= self.attempts_max
+    }
+
+    /// Counts a failure.
+    pub(crate) fn failed(&self, key: &str, now: Timestamp) {
+        self.count(key, now);
+    }
+
+    /// Whether there were too many failures.
+    pub(crate) fn is_blocked(&self, key: &str, now: Timestamp) -> bool {
+        let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows
+            .get(key)
+            .is_some_and(|window| now.since(window.start) < self.window && window.attempts >= self.attempts_max)
+    }
+
+    fn count(&self, key: &str, now: Timestamp) -> u32 {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if !windows.contains_key(key) && windows.len() >= KEYS_MAX {
             windows.retain(|_, window| now.since(window.start) < self.window);
@@ -42,7 +62,7 @@ impl Throttle {
             *window = Window { start: now, attempts: 0 };
         }
         window.attempts = window.attempts.saturating_add(1);
-        window.attempts <= self.attempts_max
+        window.attempts
     }
 
     /// Takes back an attempt that turned out to be honest.

@@ -2,6 +2,9 @@
 //! the whole of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
+#[path = "../http/test_store.rs"]
+#[allow(dead_code, reason = "shared with the other tests")]
+mod test_store;
 #[path = "../http/world.rs"]
 #[allow(dead_code, reason = "shared with the other tests")]
 mod world;

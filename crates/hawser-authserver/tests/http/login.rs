@@ -143,7 +143,7 @@ async fn prompt_login_and_max_age_ask_again_and_end() {
     world.wait(100);
     let kept = browser.get(&client.request(&[("max_age", "100")])).await;
     assert!(kept.text().contains("decision"));
-    for extra in [("prompt", "login"), ("max_age", "99")] {
+    for extra in [("prompt", "login"), ("max_age", "99"), ("max_age", "0")] {
         let login = browser.get(&client.request(&[extra])).await;
         assert!(login.text().contains("development_user"), "{extra:?}");
         // The consent page cannot be reached around the login.

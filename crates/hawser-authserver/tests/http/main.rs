@@ -5,8 +5,10 @@
 mod authorization;
 mod discovery;
 mod login;
+mod outage;
 mod refresh;
 mod registration;
 mod revocation;
+mod test_store;
 mod token;
 mod world;

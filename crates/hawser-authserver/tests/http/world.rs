@@ -14,15 +14,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hawser_authserver::{
-    AuthServer, AuthServerConfig, ClientAddress, DevelopmentLogin, LocalUser, LoginMethods, Resource,
+    AuthServer, AuthServerConfig, ClientAddress, DevelopmentLogin, LocalUser, LoginMethods, OpenError, Resource,
 };
 use hawser_owner::{Clock, KeyRing, KeyRingDocument, SystemEntropy, Timestamp};
-use hawser_store::MemoryStore;
+use hawser_store::{MemoryStore, Store};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use url::Url;
+
+use crate::test_store::TestStore;
 
 pub(crate) const ISSUER: &str = "http://127.0.0.1:8420";
 pub(crate) const RESOURCE: &str = "http://127.0.0.1:8420/mcp";
@@ -33,8 +35,8 @@ pub(crate) const START: u64 = 1_800_000_000;
 pub(crate) struct World {
     pub(crate) server: Arc<AuthServer>,
     pub(crate) router: Router,
-    pub(crate) store: Arc<MemoryStore>,
-    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) store: Arc<TestStore>,
+    ring: Arc<KeyRing>,
     seconds: Arc<AtomicU64>,
     clock: Clock,
 }
@@ -76,22 +78,35 @@ impl World {
     pub(crate) async fn with(config: AuthServerConfig) -> Self {
         let seconds = Arc::new(AtomicU64::new(START));
         let read = Arc::clone(&seconds);
-        let clock: Clock = Arc::new(move || Timestamp::from_seconds(read.load(Ordering::SeqCst)));
-        let read = Arc::clone(&seconds);
         let wall = Arc::new(move || UNIX_EPOCH + Duration::from_secs(read.load(Ordering::SeqCst)));
-        let store = Arc::new(MemoryStore::with_clock(wall));
-        let document = KeyRingDocument::generate(&SystemEntropy::new()).unwrap();
-        let ring = Arc::new(KeyRing::try_from(&document).unwrap());
-        Self::open(config, store, ring, seconds, clock).await
+        let pieces = Pieces { seconds, ring: new_ring() };
+        pieces.reopen(config, Arc::new(MemoryStore::with_clock(wall))).await
+    }
+
+    /// On a store of the caller's, which keeps its own time.
+    pub(crate) async fn on(config: AuthServerConfig, store: Arc<dyn Store>) -> Self {
+        let pieces = Pieces { seconds: Arc::new(AtomicU64::new(START)), ring: new_ring() };
+        pieces.reopen(config, store).await
+    }
+
+    /// Ends the server and lets go of its store.
+    pub(crate) fn close(self) -> Pieces {
+        Pieces { seconds: self.seconds, ring: self.ring }
+    }
+
+    pub(crate) async fn open_with_another_ring(&self, config: AuthServerConfig) -> Result<Arc<AuthServer>, OpenError> {
+        let entropy = Arc::new(SystemEntropy::new());
+        AuthServer::open(config, self.store.clone(), new_ring(), self.clock.clone(), entropy).await
     }
 
     async fn open(
         config: AuthServerConfig,
-        store: Arc<MemoryStore>,
+        store: Arc<TestStore>,
         ring: Arc<KeyRing>,
         seconds: Arc<AtomicU64>,
-        clock: Clock,
     ) -> Self {
+        let read = Arc::clone(&seconds);
+        let clock: Clock = Arc::new(move || Timestamp::from_seconds(read.load(Ordering::SeqCst)));
         let entropy = Arc::new(SystemEntropy::new());
         let server = AuthServer::open(config, store.clone(), ring.clone(), clock.clone(), entropy).await.unwrap();
         Self { router: server.router(), server, store, ring, seconds, clock }
@@ -99,7 +114,7 @@ impl World {
 
     /// A second node, or the same one restarted with another configuration, on the same store and clock.
     pub(crate) async fn node(&self, config: AuthServerConfig) -> Self {
-        Self::open(config, self.store.clone(), self.ring.clone(), self.seconds.clone(), self.clock.clone()).await
+        Self::open(config, self.store.clone(), self.ring.clone(), self.seconds.clone()).await
     }
 
     pub(crate) fn wait(&self, seconds: u64) {
@@ -229,6 +244,23 @@ impl World {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         answer.json()
     }
+}
+
+/// What outlives a server.
+pub(crate) struct Pieces {
+    seconds: Arc<AtomicU64>,
+    ring: Arc<KeyRing>,
+}
+
+impl Pieces {
+    pub(crate) async fn reopen(self, config: AuthServerConfig, store: Arc<dyn Store>) -> World {
+        World::open(config, Arc::new(TestStore::new(store)), self.ring, self.seconds).await
+    }
+}
+
+fn new_ring() -> Arc<KeyRing> {
+    let document = KeyRingDocument::generate(&SystemEntropy::new()).unwrap();
+    Arc::new(KeyRing::try_from(&document).unwrap())
 }
 
 pub(crate) fn basic(id: &str, secret: &str) -> String {

@@ -1,0 +1,81 @@
+//! A store that can be switched off, and that gives way before every step, so that races interleave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hawser_store::{Key, Store, StoreError, Subscription, Unavailable};
+
+pub(crate) struct TestStore {
+    inner: Arc<dyn Store>,
+    down: AtomicBool,
+}
+
+impl TestStore {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, down: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    async fn step(&self) -> Result<(), StoreError> {
+        tokio::task::yield_now().await;
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Unavailable { reason: "switched off by a test".to_owned() }.into());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for TestStore {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.step().await?;
+        self.inner.get(key).await
+    }
+
+    async fn put(&self, key: &Key, value: Bytes, ttl: Option<Duration>) -> Result<(), StoreError> {
+        self.step().await?;
+        self.inner.put(key, value, ttl).await
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &Key,
+        expected: Option<&[u8]>,
+        new: Option<Bytes>,
+        ttl: Option<Duration>,
+    ) -> Result<bool, StoreError> {
+        self.step().await?;
+        self.inner.compare_and_set(key, expected, new, ttl).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.step().await?;
+        self.inner.delete(key).await
+    }
+
+    async fn take(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.step().await?;
+        self.inner.take(key).await
+    }
+
+    async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError> {
+        self.step().await?;
+        self.inner.increment(key, ttl).await
+    }
+
+    async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError> {
+        self.step().await?;
+        self.inner.publish(channel, message).await
+    }
+
+    async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
+        self.step().await?;
+        self.inner.subscribe(channel).await
+    }
+}
