@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::places;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const ENTRY: &str = "@modelcontextprotocol/inspector/clients/launcher/build/index.js";
 
 /// What one run of the inspector gave.

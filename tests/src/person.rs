@@ -17,10 +17,10 @@ use crate::oidc::Oidc;
 
 /// Longer than any answer takes, shorter than a test may.
 const LIMITS: Limits = Limits {
-    request: Duration::from_secs(60),
+    request: Duration::from_mins(1),
     window: Duration::from_millis(500),
     body: 32 << 20,
-    total: Duration::from_secs(600),
+    total: Duration::from_mins(10),
 };
 
 /// A user at a client, for one MCP endpoint.
@@ -65,6 +65,7 @@ impl Person {
     }
 
     /// The same person, the same client and tokens, at another endpoint.
+    #[must_use]
     pub fn at(&self, url: &Url) -> Self {
         Self::new(&self.name, Mcp::new(self.mcp.wire().clone(), url.clone()), self.grant.clone())
     }

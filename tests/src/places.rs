@@ -70,7 +70,7 @@ pub fn package_file(path: &str) -> Result<PathBuf> {
 /// One of our scripts under `tests/real/`, where Node finds the packages it imports: beside `node_modules`.
 pub fn script(name: &str) -> Result<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("real");
-    if name.ends_with(".py") {
+    if Path::new(name).extension().is_some_and(|extension| extension == "py") {
         return Ok(source.join(name));
     }
     let home = node_home()?;

@@ -11,7 +11,7 @@ use url::Url;
 use crate::places;
 use crate::process::Process;
 
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 
 /// Which client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -42,7 +42,7 @@ pub(crate) fn build_gateway(workspace: &Workspace) -> Result<Finding> {
 pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> Result<Finding> {
     let mut command: Command = NEXTEST.command(workspace)?;
     command.args(["run", "--package", "hawser-tests", "--success-output", "immediate", "--filterset"]);
-    command.arg("test(/^conformance::/)");
+    command.arg("test(/^conformance::/)").env("RUST_LIB_BACKTRACE", "0");
     let outcome = exec::run(&mut command, LIMIT)?;
     *counts = nextest_counts(&outcome.output);
     anyhow::ensure!(outcome.success, "{} of the scenarios did not hold", counts.failed.max(1));

@@ -43,7 +43,7 @@ fn serve(mood: &str) -> io::Result<ExitCode> {
                 "flood" => flood(&mut out)?,
                 "huge" => {
                     let text = "x".repeat(HUGE_BYTES);
-                    writeln!(out, "{}", reply(id, json!({ "content": [{ "type": "text", "text": text }] })))?;
+                    writeln!(out, "{}", reply(id, &json!({ "content": [{ "type": "text", "text": text }] })))?;
                     out.flush()?;
                     continue;
                 }
@@ -55,7 +55,7 @@ fn serve(mood: &str) -> io::Result<ExitCode> {
                     continue;
                 }
                 "wrong-id" => {
-                    writeln!(out, "{}", reply(&json!("nobody asked"), json!({ "content": [] })))?;
+                    writeln!(out, "{}", reply(&json!("nobody asked"), &json!({ "content": [] })))?;
                     out.flush()?;
                     continue;
                 }
@@ -77,7 +77,7 @@ fn flood(out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn reply(id: &Value, result: Value) -> Value {
+fn reply(id: &Value, result: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }
 
@@ -86,11 +86,11 @@ fn answer(id: &Value, method: &str, message: &Value) -> Value {
         "initialize" => {
             let revision = message.pointer("/params/protocolVersion").cloned().unwrap_or_else(|| "2025-11-25".into());
             let info = json!({ "name": "odd-stdio", "version": "1" });
-            reply(id, json!({ "protocolVersion": revision, "capabilities": { "tools": {} }, "serverInfo": info }))
+            reply(id, &json!({ "protocolVersion": revision, "capabilities": { "tools": {} }, "serverInfo": info }))
         }
-        "tools/list" => reply(id, json!({ "tools": [{ "name": "act", "inputSchema": { "type": "object" } }] })),
-        "tools/call" => reply(id, json!({ "content": [{ "type": "text", "text": "acted" }] })),
-        "ping" => reply(id, json!({})),
+        "tools/list" => reply(id, &json!({ "tools": [{ "name": "act", "inputSchema": { "type": "object" } }] })),
+        "tools/call" => reply(id, &json!({ "content": [{ "type": "text", "text": "acted" }] })),
+        "ping" => reply(id, &json!({})),
         _ => json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "Method not found" } }),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const SUITE: &str = "@modelcontextprotocol/conformance/dist/index.js";
 
 /// Registers a client for `redirect_uri`, as the suite expects to find one.
@@ -58,7 +58,7 @@ async fn run(scenario: &str) -> Result<Vec<Value>> {
     let status = loop {
         match suite.line(LIMIT).await {
             Ok(line) if line.starts_with("http") && line.contains("code_challenge=") => {
-                visit(&line, &redirect_uri).await?
+                visit(&line, &redirect_uri).await?;
             }
             Ok(line) => seen.push(line),
             Err(_) => break suite.exit(LIMIT).await?,

@@ -5,12 +5,21 @@ use hawser_probe::wire::Answer;
 use hawser_tests::{Gateway, Person, time_backend};
 use serde_json::json;
 
-/// What is compared: status, all headers but the date, body.
-fn shape(answer: &Answer) -> (u16, Vec<(String, Vec<u8>)>, Vec<u8>) {
-    let headers = answer.headers.iter().filter(|(name, _)| *name != "date");
-    let mut headers: Vec<_> = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    headers.sort();
-    (answer.status.as_u16(), headers, answer.body.clone())
+/// What is compared of two refusals: status, all headers but the date, body.
+#[derive(Debug, PartialEq)]
+struct Refusal {
+    status: u16,
+    headers: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Refusal {
+    fn of(answer: &Answer) -> Self {
+        let headers = answer.headers.iter().filter(|(name, _)| *name != "date");
+        let mut headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value:?}")).collect();
+        headers.sort();
+        Self { status: answer.status.as_u16(), headers, body: answer.body.clone() }
+    }
 }
 
 /// `id` with the byte at `at` replaced by another of the same alphabet.
@@ -55,7 +64,7 @@ async fn every_bad_session_id_gets_one_and_the_same_404() -> Result<()> {
     for (what, bad) in &bad {
         let refused = alice.mcp().post(alice.presented_with(bad), body.clone(), Some("1")).await?;
         ensure!(
-            shape(&refused.answer) == shape(&first.answer),
+            Refusal::of(&refused.answer) == Refusal::of(&first.answer),
             "{what}: {:?} is not {:?}",
             refused.answer,
             first.answer

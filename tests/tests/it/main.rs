@@ -18,5 +18,7 @@ mod conformance;
 mod external_issuers;
 mod handles;
 mod inspector;
+mod ownership;
 mod restart;
+mod round_trips;
 mod sdk_clients;

@@ -1,8 +1,8 @@
 //! Both SDK families, with their own OAuth flow: log in, call, refresh, call again, over a stdio and an HTTP backend.
 
 use anyhow::{Result, ensure};
-use hawser_tests::{Everything, Gateway, SdkClient, Who, called_text, text_of, time_backend};
-use serde_json::{Value, json};
+use hawser_tests::{Everything, Gateway, SdkClient, Who, called_text, time_backend};
+use serde_json::json;
 
 /// A gateway in front of both real backends, and the HTTP one.
 async fn gateway() -> Result<(Gateway, Everything)> {
@@ -67,85 +67,6 @@ async fn typescript2_logs_in_calls_refreshes_and_calls_again() -> Result<()> {
 #[tokio::test]
 async fn typescript2_probing_for_a_modern_server_logs_in_calls_refreshes_and_calls_again() -> Result<()> {
     logs_in_calls_refreshes_and_calls_again(Who::TypeScript2, "auto").await
-}
-
-/// Every kind of list and of request to a backend, and progress on the way.
-async fn uses_everything_a_backend_offers(who: Who) -> Result<()> {
-    let (gateway, _everything) = gateway().await?;
-    let mut client = SdkClient::start(who)?;
-    client.connect(&gateway.mcp()?, "alice", "legacy").await?;
-
-    let tools = client.ask(json!({ "do": "tools" })).await?;
-    for name in ["time_get_current_time", "time_convert_time", "everything_echo", "everything_get-sum"] {
-        ensure!(tools["names"].as_array().is_some_and(|names| names.contains(&name.into())), "no {name} in {tools}");
-    }
-    let prompts = client.ask(json!({ "do": "prompts" })).await?;
-    ensure!(
-        prompts["names"].as_array().is_some_and(|names| names.contains(&"everything_simple-prompt".into())),
-        "{prompts}"
-    );
-    let prompt = client.ask(json!({ "do": "prompt", "name": "everything_simple-prompt", "arguments": {} })).await?;
-    ensure!(prompt["messages"].as_array().is_some_and(|messages| !messages.is_empty()), "{prompt}");
-
-    let resources = client.ask(json!({ "do": "resources" })).await?;
-    let uri = resources["uris"][0].as_str().unwrap_or_default().to_owned();
-    let read = client.ask(json!({ "do": "read", "uri": uri })).await?;
-    ensure!(read["contents"].as_array().is_some_and(|contents| !contents.is_empty()), "{uri}: {read}");
-    let templates = client.ask(json!({ "do": "templates" })).await?;
-    ensure!(templates["templates"].as_array().is_some_and(|templates| !templates.is_empty()), "{templates}");
-
-    let arguments = json!({ "duration": 0.3, "steps": 3 });
-    let name = "everything_trigger-long-running-operation";
-    let done = client.ask(json!({ "do": "progress", "name": name, "arguments": arguments })).await?;
-    let steps: Vec<&Value> = done["progress"].as_array().into_iter().flatten().map(|step| &step["progress"]).collect();
-    ensure!(steps == [1, 2, 3], "{done}");
-    client.ask(json!({ "do": "ping" })).await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn python_uses_everything_a_backend_offers() -> Result<()> {
-    uses_everything_a_backend_offers(Who::Python).await
-}
-
-#[tokio::test]
-async fn typescript_uses_everything_a_backend_offers() -> Result<()> {
-    uses_everything_a_backend_offers(Who::TypeScript).await
-}
-
-#[tokio::test]
-async fn typescript2_uses_everything_a_backend_offers() -> Result<()> {
-    uses_everything_a_backend_offers(Who::TypeScript2).await
-}
-
-/// A backend asks the client (sampling, roots, elicitation) in the middle of a call, and gets the client's answers.
-async fn answers_what_a_backend_asks(who: Who) -> Result<()> {
-    let (gateway, _everything) = gateway().await?;
-    let mut client = SdkClient::start(who)?;
-    client.connect(&gateway.mcp()?, "alice", "legacy").await?;
-    let asked =
-        client.call("everything_trigger-sampling-request", json!({ "prompt": "hello", "maxTokens": 10 })).await?;
-    ensure!(called_text(&asked)?.contains("a sampled answer"), "{asked}");
-    let asked = client.call("everything_get-roots-list", json!({})).await?;
-    ensure!(asked.to_string().contains("file:///a-root"), "{asked}");
-    let asked = client.call("everything_trigger-elicitation-request", json!({})).await?;
-    ensure!(text_of(&asked)?.contains("declined"), "{asked}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn python_answers_what_a_backend_asks() -> Result<()> {
-    answers_what_a_backend_asks(Who::Python).await
-}
-
-#[tokio::test]
-async fn typescript_answers_what_a_backend_asks() -> Result<()> {
-    answers_what_a_backend_asks(Who::TypeScript).await
-}
-
-#[tokio::test]
-async fn typescript2_answers_what_a_backend_asks() -> Result<()> {
-    answers_what_a_backend_asks(Who::TypeScript2).await
 }
 
 /// The gateway is killed and started under a connected client, which notices nothing: not even a login.

@@ -1,0 +1,393 @@
+//! The report that this project began with (stacklok/toolhive#5306), as tests: a session outlives its token, and answers
+//! only to who opened it. Threats 1 to 6 and 8 of the table in SECURITY.md.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hawser_owner::{
+    Binding, EndpointId, HandleKind, Issuer, KeyRing, KeyRingDocument, Payload, Principal, Subject, SystemEntropy,
+    Timestamp,
+};
+use hawser_probe::mcp::{Mcp, Presented};
+use hawser_probe::wire::Answer;
+use hawser_tests::{Everything, Gateway, Oidc, Person, time_backend, until};
+use serde_json::{Value, json};
+
+/// One thing that a client can send on a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Request(&'static str),
+    Notification(&'static str),
+    Response,
+    Get,
+    Resume,
+    Delete,
+}
+
+/// Every verb and every kind of message; DELETE last, since it would succeed for the owner.
+const OPERATIONS: [Operation; 20] = [
+    Operation::Request("initialize"),
+    Operation::Request("ping"),
+    Operation::Request("tools/list"),
+    Operation::Request("tools/call"),
+    Operation::Request("resources/list"),
+    Operation::Request("resources/templates/list"),
+    Operation::Request("resources/read"),
+    Operation::Request("resources/subscribe"),
+    Operation::Request("resources/unsubscribe"),
+    Operation::Request("prompts/list"),
+    Operation::Request("prompts/get"),
+    Operation::Request("completion/complete"),
+    Operation::Request("logging/setLevel"),
+    Operation::Notification("notifications/initialized"),
+    Operation::Notification("notifications/cancelled"),
+    Operation::Notification("notifications/roots/list_changed"),
+    Operation::Response,
+    Operation::Get,
+    Operation::Resume,
+    Operation::Delete,
+];
+
+const RESOURCE: &str = "demo://resource/static/document/architecture.md";
+
+fn params(method: &str) -> Value {
+    match method {
+        "initialize" => json!({
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" }
+        }),
+        "tools/call" => json!({ "name": "everything_echo", "arguments": { "message": "hello" } }),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => json!({ "uri": RESOURCE }),
+        "prompts/get" => json!({ "name": "everything_simple-prompt" }),
+        "completion/complete" => json!({
+            "ref": { "type": "ref/prompt", "name": "everything_completable-prompt" },
+            "argument": { "name": "department", "value": "E" }
+        }),
+        "logging/setLevel" => json!({ "level": "error" }),
+        "notifications/cancelled" => json!({ "requestId": 77 }),
+        _ => json!({}),
+    }
+}
+
+async fn perform(operation: Operation, mcp: &Mcp, presented: Presented<'_>) -> Result<Answer> {
+    let body = match operation {
+        Operation::Request(method) => json!({ "jsonrpc": "2.0", "id": 77, "method": method, "params": params(method) }),
+        Operation::Notification(method) => json!({ "jsonrpc": "2.0", "method": method, "params": params(method) }),
+        Operation::Response => json!({ "jsonrpc": "2.0", "id": 1, "result": { "roots": [] } }),
+        Operation::Get => return Ok(mcp.listen(presented, None).await?.answer(Duration::ZERO).await),
+        Operation::Resume => return Ok(mcp.listen(presented, Some("1")).await?.answer(Duration::ZERO).await),
+        Operation::Delete => return Ok(mcp.delete(presented).await?),
+    };
+    Ok(mcp.submit(presented, body.to_string()).await?)
+}
+
+/// What two refusals are compared by: everything but the date.
+fn whole(answer: &Answer) -> (u16, BTreeMap<String, Vec<u8>>, Vec<u8>) {
+    let headers = answer.headers.iter().filter(|(name, _)| *name != "date");
+    let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    (answer.status.as_u16(), headers, answer.body.clone())
+}
+
+/// A session id made with the gateway's own keys: the only way to a well-sealed id whose time is up.
+struct ForgedClaims;
+
+impl Payload for ForgedClaims {
+    const KIND: HandleKind = HandleKind::Session;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[7; 16]);
+        out.extend_from_slice(&[3, 0, 0]);
+        out.extend_from_slice(&86_400_u32.to_be_bytes());
+    }
+
+    fn decode(_: &[u8]) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}
+
+/// A session id as the gateway would have sealed it for this user, valid between the two times.
+fn sealed(
+    ring: &KeyRingDocument,
+    issuer: &str,
+    subject: &str,
+    issued: Timestamp,
+    expires: Timestamp,
+) -> Result<String> {
+    let ring = KeyRing::try_from(ring)?;
+    let principal = Principal::user(Issuer::new(issuer)?, None, Subject::new(subject)?);
+    let binding = Binding { endpoint: EndpointId::of_path("/mcp"), principal: &principal, issued, expires };
+    Ok(ring.mint(&binding, ForgedClaims, &SystemEntropy::new())?.0)
+}
+
+/// A gateway in front of two backends, with its own authorization server and two issuers that nobody here wrote.
+struct Scene {
+    gateway: Gateway,
+    ring: KeyRingDocument,
+    here: Oidc,
+    there: Oidc,
+    /// Its access tokens live for a second; clocks may differ by half a minute more.
+    brief: Oidc,
+    _everything: Everything,
+}
+
+impl Scene {
+    async fn set() -> Result<Self> {
+        let everything = Everything::start().await?;
+        let (here, there) = (Oidc::start().await?, Oidc::start().await?);
+        let brief = Oidc::with_options(json!({ "access_token_lifetime": 1 })).await?;
+        let ring = KeyRingDocument::generate(&SystemEntropy::new())?;
+        let dir = tempfile::TempDir::with_prefix("hawser-test-")?;
+        std::fs::write(dir.path().join("ring.json"), serde_json::to_vec(&ring)?)?;
+        let configuration = json!({
+            "key_ring": "file:ring.json",
+            "backends": { "everything": { "url": everything.url() }, "time": time_backend()? },
+            "endpoints": {
+                "default": { "path": "/mcp", "backends": ["everything", "time"] },
+                "other": { "path": "/other", "backends": ["time"] },
+                "open": { "path": "/open", "backends": ["time"], "anonymous": true },
+            },
+            "auth": {
+                "authorization_server": { "development_login": true },
+                "issuers": [{ "issuer": here.issuer() }, { "issuer": there.issuer() }, { "issuer": brief.issuer() }],
+            },
+        });
+        let gateway = Gateway::start_in(dir, configuration).await?;
+        Ok(Self { gateway, ring, here, there, brief, _everything: everything })
+    }
+}
+
+/// All refusals of a session, side by side: for each operation each way of not owning a session gets the very same 404.
+async fn refuse_everywhere(mcp: &Mcp, cases: &[(&str, Presented<'_>)]) -> Result<()> {
+    let mut expected = None;
+    for operation in OPERATIONS {
+        for (case, presented) in cases {
+            let answer = perform(operation, mcp, *presented).await?;
+            ensure!(answer.status == 404, "{case} at {operation:?}: {}", answer.status);
+            let got = whole(&answer);
+            let expected = expected.get_or_insert_with(|| got.clone());
+            ensure!(got == *expected, "{case} at {operation:?}: {got:?} is not {expected:?}");
+        }
+    }
+    Ok(())
+}
+
+async fn owner_goes_on(owner: &mut Person) -> Result<()> {
+    let echoed = owner.call("everything_echo", json!({ "message": "still here" })).await?;
+    ensure!(echoed.to_string().contains("still here"), "{echoed}");
+    Ok(())
+}
+
+/// Refresh between every pair of methods: new token bytes, the same session.
+#[tokio::test]
+async fn toolhive_5306_a_session_outlives_every_refresh() -> Result<()> {
+    let scene = Scene::set().await?;
+    let url = scene.gateway.mcp()?;
+    for mut owner in [Person::log_in_at(&scene.here, &url, "alice").await?, Person::log_in(&url, "alice").await?] {
+        owner.open().await?;
+        let usual = OPERATIONS.iter().filter(|operation| {
+            !matches!(operation, Operation::Delete | Operation::Response | Operation::Request("initialize"))
+        });
+        for first in usual.clone() {
+            for second in usual.clone() {
+                let before = perform(*first, owner.mcp(), owner.presented()?).await?;
+                ensure!(before.status.is_success(), "{first:?} before the refresh: {}", before.status);
+                owner.refresh().await?;
+                let after = perform(*second, owner.mcp(), owner.presented()?).await?;
+                ensure!(after.status.is_success(), "{second:?} after {first:?} and a refresh: {}", after.status);
+                let text = String::from_utf8_lossy(&after.body);
+                ensure!(!text.contains("\"error\"") && !text.contains("\"isError\":true"), "{second:?}: {text}");
+            }
+        }
+        let gone = owner.mcp().delete(owner.presented()?).await?;
+        ensure!(gone.status == 204, "DELETE: {}", gone.status);
+        let gone = perform(Operation::Request("ping"), owner.mcp(), owner.presented()?).await?;
+        ensure!(gone.status == 404, "after DELETE: {}", gone.status);
+    }
+    Ok(())
+}
+
+/// Every way of not owning a session, at every operation, while the owner goes on.
+#[tokio::test]
+async fn whoever_does_not_own_a_session_gets_one_and_the_same_404() -> Result<()> {
+    let scene = Scene::set().await?;
+    let url = scene.gateway.mcp()?;
+    let mut alice = Person::log_in_at(&scene.here, &url, "alice").await?;
+    let eve = Person::log_in_at(&scene.here, &url, "eve").await?;
+    let namesake = Person::log_in_at(&scene.there, &url, "alice").await?;
+    let embedded = Person::log_in(&url, "alice").await?;
+
+    let owned = alice.open().await?.id.clone().context("no session id")?;
+    let mut before = Person::log_in_at(&scene.here, &url, "alice").await?;
+    let terminated = before.open().await?.id.clone().context("no session id")?;
+    before.mcp().delete(before.presented()?).await?;
+    let elsewhere = Person::log_in_for(
+        &scene.here,
+        &scene.gateway.endpoint("other")?,
+        scene.gateway.endpoint("other")?.as_str(),
+        "alice",
+    );
+    let mut elsewhere = elsewhere.await?;
+    let other_endpoint = elsewhere.open().await?.id.clone().context("no session id")?;
+    let at = now();
+    let expired = sealed(&scene.ring, scene.here.issuer(), "alice", at.minus(Duration::from_hours(2)), at)?;
+    let forged_ring = KeyRingDocument::generate(&SystemEntropy::new())?;
+    let forged = sealed(&forged_ring, scene.here.issuer(), "alice", at, at.plus(Duration::from_hours(1)))?;
+
+    let cases = [
+        ("a stranger", eve.presented_with(&owned)),
+        ("an equal subject at another issuer", namesake.presented_with(&owned)),
+        ("an equal name at the embedded issuer", embedded.presented_with(&owned)),
+        ("a forged id", alice.presented_with(&forged)),
+        ("an invented id", alice.presented_with("00000000-0000-4000-8000-000000000000")),
+        ("an expired id", alice.presented_with(&expired)),
+        ("a terminated id", alice.presented_with(&terminated)),
+        ("another endpoint's id", alice.presented_with(&other_endpoint)),
+    ];
+    refuse_everywhere(alice.mcp(), &cases).await?;
+
+    // The ids that were refused are otherwise good: the owner's works, and the sealed one does before its time is up.
+    owner_goes_on(&mut alice).await?;
+    let fresh = sealed(&scene.ring, scene.here.issuer(), "alice", at, at.plus(Duration::from_hours(1)))?;
+    let served = perform(Operation::Request("ping"), alice.mcp(), alice.presented_with(&fresh)).await?;
+    ensure!(served.status == 200, "a well-sealed id without a record: {}", served.status);
+    let log = scene.gateway.log();
+    for reason in ["not_owner", "unknown_key", "malformed", "expired", "terminated", "wrong_endpoint"] {
+        ensure!(log.contains(&format!("reason=\"{reason}\"")), "no audit event with reason {reason}");
+    }
+    ensure!(!log.contains(alice.token()) && !log.contains(&owned), "a credential or an id is in the log");
+    Ok(())
+}
+
+/// RS1, RS2, RS7: who is not authenticated learns nothing about any session, whatever the operation.
+#[tokio::test]
+async fn rs1_rs2_rs7_without_a_good_token_every_operation_gets_the_same_401() -> Result<()> {
+    let scene = Scene::set().await?;
+    let url = scene.gateway.mcp()?;
+    let mut alice = Person::log_in_at(&scene.here, &url, "alice").await?;
+    let owned = alice.open().await?.id.clone().context("no session id")?;
+    let expired = Person::log_in_at(&scene.brief, &url, "alice").await?;
+    until("the short-lived token expires", Duration::from_secs(90), async || {
+        let answer = perform(Operation::Request("ping"), alice.mcp(), expired.presented_with("none")).await;
+        answer.is_ok_and(|answer| answer.status == 401)
+    })
+    .await?;
+    let elsewhere = Person::log_in_for(&scene.here, &url, "https://elsewhere.example/mcp", "alice").await?;
+    let bare = Presented { token: None, session: Some(&owned), revision: Some("2025-11-25") };
+
+    for presented in [bare, expired.presented_with(&owned), elsewhere.presented_with(&owned)] {
+        let mut expected = None;
+        for operation in OPERATIONS {
+            let answer = perform(operation, alice.mcp(), presented).await?;
+            ensure!(answer.status == 401, "{operation:?}: {}", answer.status);
+            ensure!(whole(&answer) == *expected.get_or_insert_with(|| whole(&answer)), "{operation:?} differs");
+        }
+    }
+    let invalid = [expired.presented_with(&owned), elsewhere.presented_with(&owned)];
+    let [late, wrong] = [
+        perform(Operation::Get, alice.mcp(), invalid[0]).await?,
+        perform(Operation::Get, alice.mcp(), invalid[1]).await?,
+    ];
+    ensure!(whole(&late) == whole(&wrong), "an expired token and one for another resource are told apart");
+    owner_goes_on(&mut alice).await
+}
+
+/// Threat 5: a session that nobody owns cannot be taken by somebody, nor the reverse.
+#[tokio::test]
+async fn an_anonymous_session_is_not_upgraded_by_a_token() -> Result<()> {
+    let scene = Scene::set().await?;
+    let open = scene.gateway.endpoint("open")?;
+    let alice = Person::log_in_for(&scene.here, &open, open.as_str(), "alice").await?;
+    let anonymous = hawser_probe::session::Session::open(alice.mcp(), None).await?;
+    let hawser_probe::session::Opening::Open(anonymous) = anonymous else { anyhow::bail!("no anonymous session") };
+    let id = anonymous.id.clone().context("no session id")?;
+
+    refuse_everywhere(alice.mcp(), &[("a token on an anonymous session", alice.presented_with(&id))]).await?;
+    let served = perform(Operation::Request("ping"), alice.mcp(), anonymous.presented(None)).await?;
+    ensure!(served.status == 200, "the anonymous session: {}", served.status);
+
+    let mut alice = alice;
+    let owned = alice.open().await?.id.clone().context("no session id")?;
+    let bare = Presented { token: None, session: Some(&owned), revision: Some("2025-11-25") };
+    refuse_everywhere(alice.mcp(), &[("nobody on an owned session", bare)]).await?;
+    let served = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
+    ensure!(served.status == 200, "the owner's session: {}", served.status);
+    Ok(())
+}
+
+/// Threat 2: a stranger can neither end a session nor wear it out.
+#[tokio::test]
+async fn a_thousand_refusals_leave_the_owner_alone() -> Result<()> {
+    let scene = Scene::set().await?;
+    let url = scene.gateway.mcp()?;
+    let mut alice = Person::log_in_at(&scene.here, &url, "alice").await?;
+    let eve = Person::log_in_at(&scene.here, &url, "eve").await?;
+    let owned = alice.open().await?.id.clone().context("no session id")?;
+    owner_goes_on(&mut alice).await?;
+    for round in 0..1000 {
+        let operation = OPERATIONS[round % OPERATIONS.len()];
+        let answer = perform(operation, eve.mcp(), eve.presented_with(&owned)).await?;
+        ensure!(answer.status == 404, "{operation:?}: {}", answer.status);
+    }
+    owner_goes_on(&mut alice).await?;
+    let log = scene.gateway.log();
+    ensure!(log.matches("event=\"session_refused\"").count() >= 1000, "not every refusal has its audit event");
+    ensure!(!log.contains("event=\"session_terminated\""), "a refusal ended a session");
+    Ok(())
+}
+
+/// Threat 2, the other way: requests of strangers do not keep a session alive beyond its idle time.
+#[tokio::test]
+async fn refusals_do_not_prolong_a_session() -> Result<()> {
+    let configuration = json!({ "backends": { "time": time_backend()? }, "sessions": { "idle": "2s" } });
+    let gateway = Gateway::with_users(configuration).await?;
+    let url = gateway.mcp()?;
+    let mut alice = Person::log_in(&url, "alice").await?;
+    let eve = Person::log_in(&url, "eve").await?;
+    let owned = alice.open().await?.id.clone().context("no session id")?;
+    let opened = Instant::now();
+    // Its owner keeps it alive beyond the idle time; the loop ends by the clock.
+    while opened.elapsed() < Duration::from_secs(5) {
+        let served = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
+        ensure!(served.status == 200, "in use after {:?}: {}", opened.elapsed(), served.status);
+    }
+    let left = Instant::now();
+    while left.elapsed() < Duration::from_secs(4) {
+        let refused = perform(Operation::Request("ping"), eve.mcp(), eve.presented_with(&owned)).await?;
+        ensure!(refused.status == 404);
+    }
+    let idle = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
+    ensure!(idle.status == 404, "after its idle time: {}", idle.status);
+    Ok(())
+}
+
+/// The reuse of a refresh token ends what was opened under the grant (oauth 2.1 section 4.3.1; RFC 9700 section 4.14.2).
+#[tokio::test]
+async fn tk12_reuse_of_a_refresh_token_ends_the_session() -> Result<()> {
+    let configuration = json!({
+        "backends": { "time": time_backend()? },
+        "auth": { "authorization_server": { "refresh_grace": "0s" } },
+    });
+    let gateway = Gateway::with_users(configuration).await?;
+    let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
+    alice.open().await?;
+    let mut thief = alice.at(&gateway.mcp()?);
+    let id = alice.session_id()?.to_owned();
+    // Twice, each time with the new token in use: now the first refresh token is two generations old.
+    for _ in 0..2 {
+        alice.refresh().await?;
+        let served = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
+        ensure!(served.status == 200);
+    }
+    ensure!(thief.refresh().await.is_err(), "an old refresh token was taken");
+
+    let token_gone = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
+    ensure!(token_gone.status == 401, "the grant's token: {}", token_gone.status);
+    let back = Person::log_in(&gateway.mcp()?, "alice").await?;
+    let session_gone = perform(Operation::Request("ping"), back.mcp(), back.presented_with(&id)).await?;
+    ensure!(session_gone.status == 404, "the session of the revoked grant: {}", session_gone.status);
+    Ok(())
+}
