@@ -65,12 +65,8 @@ const CARRIED: [&str; 3] = ["state", "code_challenge", "redirect_uri"];
 
 fn hidden(from: &Fields) -> String {
     let escape = |text: &String| text.replace('&', "&amp;").replace('"', "&quot;");
-    CARRIED
-        .iter()
-        .map(|name| {
-            format!("<input type=hidden name={name} value=\"{}\">", from.get(*name).map(escape).unwrap_or_default())
-        })
-        .collect()
+    let field = |name: &str| from.get(name).map(escape).unwrap_or_default();
+    CARRIED.map(|name| format!("<input type=hidden name={name} value=\"{}\">", field(name))).concat()
 }
 
 fn login_page(shared: &Shared, query: &Fields) -> Response {

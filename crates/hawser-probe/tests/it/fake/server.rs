@@ -1,5 +1,6 @@
 //! The MCP side of the fake.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ fn initialize(shared: &Arc<Shared>, caller: &Caller, proposed: Option<String>, m
     let mut headers = vec![("content-type", "application/json")];
     if shared.kind != Kind::Stateless {
         let (user, token) = (caller.user.clone(), caller.token.clone());
-        let session = Session { user, token, running: Default::default(), stream: Arc::new(Notify::new()) };
+        let session = Session { user, token, running: HashMap::default(), stream: Arc::new(Notify::new()) };
         shared.tables().sessions.insert(id.clone(), session);
         headers.push(("mcp-session-id", &id));
     }
@@ -77,6 +78,7 @@ fn initialize(shared: &Arc<Shared>, caller: &Caller, proposed: Option<String>, m
 }
 
 /// The door. Gives the session id to act on.
+#[allow(clippy::result_large_err, reason = "the refusal is the answer itself")]
 fn admit(shared: &Arc<Shared>, caller: &Caller, parts: &Parts, message: &Value) -> Result<String, Response> {
     if shared.kind == Kind::Stateless {
         return Ok(String::new());
