@@ -129,8 +129,8 @@ impl BackendConfig {
         Self {
             name,
             transport,
-            request_timeout: Duration::from_secs(60),
-            request_timeout_max: Duration::from_secs(30 * 60),
+            request_timeout: Duration::from_mins(1),
+            request_timeout_max: Duration::from_mins(30),
             connect_timeout: Duration::from_secs(10),
             message_bytes_max: 16 * 1024 * 1024,
             limits: Limits::default(),

@@ -27,6 +27,7 @@ pub(super) async fn read(link: Arc<StdioLink>, mut pipe: impl AsyncRead + Unpin)
         ends: LineEnds::default(),
         over_long: false,
         garbage: 0,
+        unheard: false,
         link,
     };
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -45,6 +46,8 @@ struct Reader {
     /// The current line is over-long and its exchange is not known yet.
     over_long: bool,
     garbage: u32,
+    /// Nobody took unsolicited messages the last time, so nobody is waited for.
+    unheard: bool,
 }
 
 impl Reader {
@@ -93,7 +96,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn message(&self, message: Message) {
+    async fn message(&mut self, message: Message) {
         match message {
             Message::Request(request) if request.method == method::PING => {
                 self.link.send_in_background(&pong(request));
@@ -107,12 +110,12 @@ impl Reader {
         }
     }
 
-    async fn pass_on(&self, message: Message) {
+    async fn pass_on(&mut self, message: Message) {
         let owner = self.link.routes(|routes| {
             let id = routes.owner(&message)?;
             routes.messages(id).map(|messages| (id, messages))
         });
-        let Some((id, messages)) = owner else { return self.offer(message) };
+        let Some((id, messages)) = owner else { return self.offer(message).await };
         match messages.send_within(message, SLOW_READER_MAX).await {
             Ok(()) | Err(Rejected::Closed) => {}
             // One slow holder must not hold up the others for longer, and must not miss messages unknowingly.
@@ -123,10 +126,18 @@ impl Reader {
         }
     }
 
-    /// Passes on what belongs to no exchange. A server that asks what nobody hears gets an answer at least.
-    fn offer(&self, message: Message) {
+    /// Passes on what belongs to no exchange. A reader that is merely slow is waited for, but only once if it is none. A
+    /// server that asks what nobody hears gets an answer at least.
+    async fn offer(&mut self, message: Message) {
         let asked = if let Message::Request(request) = &message { Some(request.id.clone()) } else { None };
-        if self.link.state.unsolicited().try_send(message).is_ok() {
+        let unsolicited = self.link.state.unsolicited();
+        let passed = if self.unheard {
+            unsolicited.try_send(message)
+        } else {
+            unsolicited.send_within(message, SLOW_READER_MAX).await
+        };
+        self.unheard = passed.is_err();
+        if passed.is_ok() {
             return;
         }
         tracing::debug!(backend = %self.link.config.name, "an unsolicited message was dropped: nobody reads them");

@@ -184,9 +184,9 @@ mod tests {
         assert!(routes.add(1, sent) && routes.add(2, unsent));
         routes.mark_sent(1, true);
         let backend = BackendName::new("x").unwrap();
-        routes.close(|sent| match sent {
-            true => BackendError::Lost { backend: backend.clone(), reason: String::new() },
-            false => BackendError::Gone { backend: backend.clone(), reason: String::new() },
+        routes.close(|sent| {
+            let (backend, reason) = (backend.clone(), String::new());
+            if sent { BackendError::Lost { backend, reason } } else { BackendError::Gone { backend, reason } }
         });
         assert!(matches!(sent_end.try_recv(), Ok(ExchangeItem::Failed(BackendError::Lost { .. }))));
         assert!(matches!(unsent_end.try_recv(), Ok(ExchangeItem::Failed(BackendError::Gone { .. }))));

@@ -52,7 +52,7 @@ pub(super) async fn listen(
     secrets: Vec<String>,
     last: LastWords,
 ) {
-    let secrets = Secrets::new(secrets);
+    let secrets = Secrets::new(&secrets);
     let mut lines = Lines::default();
     let mut rate = Rate::new(Instant::now());
     let mut chunk = vec![0; 4096];
@@ -107,7 +107,7 @@ impl Lines {
 struct Secrets(Vec<String>);
 
 impl Secrets {
-    fn new(values: Vec<String>) -> Self {
+    fn new(values: &[String]) -> Self {
         let mut secrets: Vec<String> = values
             .iter()
             // A key in several lines is shown line by line.
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn secrets_are_blotted_out_line_by_line_and_short_words_stay() {
         let secrets =
-            Secrets::new(vec!["hunter2hunter2".to_owned(), "true".to_owned(), "BEGIN-KEY\nabcdefgh\n".to_owned()]);
+            Secrets::new(&["hunter2hunter2".to_owned(), "true".to_owned(), "BEGIN-KEY\nabcdefgh\n".to_owned()]);
         assert_eq!(secrets.blot_out("true: hunter2hunter2, abcdefgh"), "true: [redacted], [redacted]");
     }
 

@@ -62,13 +62,14 @@ pub(super) async fn supervise(link: Arc<StdioLink>, mut it: Supervised) {
             stop(&mut it).await;
         }
         First::Exited(reason) => died(&link, &mut it, &reason).await,
-        First::PipeClosed(reason) => match timeout(EXIT_TIME_MAX, it.child.exited()).await {
-            Ok(status) => died(&link, &mut it, &describe(status)).await,
-            Err(_) => {
+        First::PipeClosed(reason) => {
+            if let Ok(status) = timeout(EXIT_TIME_MAX, it.child.exited()).await {
+                died(&link, &mut it, &describe(status)).await;
+            } else {
                 died(&link, &mut it, reason).await;
                 stop(&mut it).await;
             }
-        },
+        }
         First::Garbage(reason) => {
             link.state.end(Ending::Died(reason.clone()));
             let backend = link.config.name.clone();

@@ -28,18 +28,18 @@ pub(super) struct Line {
 pub(super) async fn write(
     link: Arc<StdioLink>,
     mut pipe: impl AsyncWrite + Unpin,
-    mut lines: mpsc::Receiver<Line>,
+    mut queue: mpsc::Receiver<Line>,
     stop: CancellationToken,
 ) {
     let writing = async {
         loop {
-            let line = tokio::select! {
+            let next = tokio::select! {
                 biased;
-                line = lines.recv() => line,
-                () = stop.cancelled() => lines.try_recv().ok(),
+                next = queue.recv() => next,
+                () = stop.cancelled() => queue.try_recv().ok(),
             };
-            let Some(line) = line else { break };
-            if !write_line(&link, &mut pipe, &line).await {
+            let Some(next) = next else { break };
+            if !write_line(&link, &mut pipe, next).await {
                 break;
             }
         }
@@ -55,15 +55,18 @@ pub(super) async fn write(
 }
 
 /// Writes one line; `false` if the child reads no more.
-async fn write_line(link: &StdioLink, pipe: &mut (impl AsyncWrite + Unpin), line: &Line) -> bool {
+async fn write_line(
+    link: &StdioLink,
+    pipe: &mut (impl AsyncWrite + Unpin),
+    Line { bytes: mut rest, request }: Line,
+) -> bool {
     let mark = |sent| {
-        if let Some(id) = line.request {
+        if let Some(id) = request {
             link.routes(|routes| routes.mark_sent(id, sent));
         }
     };
     // Before the first byte: an answer, or the child's end, may come before the write returns.
     mark(true);
-    let mut rest = line.bytes.clone();
     let mut untouched = true;
     while !rest.is_empty() {
         match pipe.write_buf(&mut rest).await {

@@ -30,7 +30,7 @@ use crate::link::pong;
 pub(super) const RETRY_DEFAULT: Duration = Duration::from_secs(1);
 /// Not even a server that says `retry: 0` is asked more often.
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const RETRY_MAX: Duration = Duration::from_hours(24);
 /// Attempts in a row to take up a stream that bring no event.
 const FRUITLESS_MAX: u32 = 5;
 /// Longest event id that is sent back.

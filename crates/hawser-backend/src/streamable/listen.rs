@@ -18,7 +18,7 @@ use crate::link::pong;
 use crate::queue::Rejected;
 
 /// Longest pause between attempts that fail.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Why a stream ended.
 enum End {
@@ -123,7 +123,7 @@ async fn pass_on(link: &Arc<HttpLink>, event: &SseEvent) -> Result<(), Rejected>
             Message::Request(request) if request.method == method::PING => link.send_in_background(pong(request)),
             // "The server MUST NOT send a JSON-RPC response on the stream unless resuming."
             Message::Response(_) => {
-                tracing::debug!(backend = %link.config.name, "a response on the listening stream is ignored")
+                tracing::debug!(backend = %link.config.name, "a response on the listening stream is ignored");
             }
             message => link.state.unsolicited().send(message).await?,
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::scripted::{
-    Scripted, all, answer, event, failure, hello, initialized, json_answer, outcome, raw, result, sse, sse_open,
+    Call, Scripted, all, answer, event, failure, hello, initialized, json_answer, outcome, raw, result, sse, sse_open,
 };
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn every_request_carries_what_the_transport_demands() {
     session.close().await;
 
     let calls = server.calls();
-    let sent: Vec<&str> = calls.iter().map(|call| call.rpc()).collect();
+    let sent: Vec<&str> = calls.iter().map(Call::rpc).collect();
     let expected = ["initialize", "notifications/initialized", "notifications/roots/list_changed", "tools/list", ""];
     assert_eq!(sent, expected);
     for call in &calls {

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod answers;
+mod child;
 mod failures;
 mod hostile;
 mod scripted;
 mod sessions;
+mod stdio;
+mod stdio_failures;
 mod streams;
