@@ -53,8 +53,10 @@ pub enum Fault {
     /// The refusal is inside a 2xx answer.
     RefusalInBand,
     /// An unknown session is refused by another status than 404.
+    #[serde(rename = "unknown_session_not_404")]
     UnknownSessionNot404,
     /// A missing token is refused by another status than 401.
+    #[serde(rename = "no_token_not_401")]
     NoTokenNot401,
     /// The 401 does not say where to get a token.
     ChallengeIncomplete,

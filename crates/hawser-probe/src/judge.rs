@@ -61,6 +61,9 @@ pub(crate) struct Heard {
     pub(crate) session: Option<String>,
 }
 
+/// The note on an answer that even a made-up session gets.
+pub(crate) const SERVED_WITHOUT_SESSION: &str = "answered the same without a session";
+
 /// What a stranger's answer on the owner's session means, given the owner's own answer and that for an unknown session.
 pub(crate) fn stranger(
     operation: Operation,
@@ -83,9 +86,7 @@ pub(crate) fn stranger(
             (State::Refused, "got a new session of its own")
         }
         // Nothing of the owner's is in an answer that any made-up id gets.
-        outcome if unknown.outcome == outcome && outcome.is_2xx() => {
-            (State::NotApplicable, "answered the same without a session")
-        }
+        outcome if unknown.outcome == outcome && outcome.is_2xx() => (State::NotApplicable, SERVED_WITHOUT_SESSION),
         outcome if outcome.is_error() && owner != Some(outcome) => (State::Refused, "refused inside a 2xx answer"),
         outcome if outcome.is_error() => (State::Accepted, "let in: the same error as the owner gets"),
         _ => (State::Accepted, ""),

@@ -22,6 +22,8 @@ pub struct Report {
     pub owner: Option<Person>,
     /// The other principal.
     pub stranger: Option<Person>,
+    /// The tool that was called.
+    pub tool: Option<String>,
     /// What refreshing the owner's token did.
     pub refresh: Refresh,
     /// Every attempt, in order.
@@ -182,6 +184,7 @@ impl Report {
             nature,
             owner: None,
             stranger: None,
+            tool: None,
             refresh: Refresh::default(),
             attempts: Vec::new(),
             findings: Vec::new(),

@@ -8,7 +8,7 @@ use std::future::Future;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::examine::{Entry, Examiner, Principals, Target};
+use crate::examine::{Entry, Examiner, Holder, Principals, Target};
 use crate::judge::{Outcome, State};
 use crate::oauth::Login;
 use crate::observer::{Event, Observer};
@@ -26,7 +26,9 @@ pub trait Stage: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// Both users get a client registered and log in.
+    /// Both users get a client registered.
+    Register,
+    /// And log in.
     LogIn,
     /// The owner opens a session.
     Initialize,
@@ -150,13 +152,17 @@ impl Teller<'_> {
         let subject =
             |person: &crate::report::Person| person.subject.clone().unwrap_or_else(|| "an opaque token".into());
         let text = format!(
-            "{} and {} each registered a client and logged in with PKCE. Their tokens say {} and {}, from {}.",
+            "{} and {} logged in with PKCE. Their tokens say {} and {}, from {}.",
             self.owner,
             self.stranger,
             subject(owner),
             subject(stranger),
             owner.issuer.as_deref().unwrap_or("an issuer that they do not name"),
         );
+        let ids = [Some(&self.examiner.owner), self.examiner.stranger.as_ref()];
+        let ids: Vec<String> = ids.into_iter().flatten().filter_map(Holder::client_id).map(shortened).collect();
+        let registered = format!("Each of them came with a client that registered itself: {}.", ids.join(" and "));
+        self.say(Step::Register, ids.len() == 2, registered);
         self.say(Step::LogIn, true, text);
         Some(())
     }

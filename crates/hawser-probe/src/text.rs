@@ -136,6 +136,9 @@ fn head(out: &mut String, report: &Report, colour: Colour) -> std::fmt::Result {
             writeln!(out, "  {role:<9} {}: {claims}", safe(&person.name))?;
         }
     }
+    if let Some(tool) = &report.tool {
+        writeln!(out, "  tool      {}", safe(tool))?;
+    }
     if report.refresh.done {
         let refresh = &report.refresh;
         let (bytes, issuer, subject) = (yes(refresh.new_bytes), yes(refresh.same_issuer), yes(refresh.same_subject));
@@ -184,7 +187,7 @@ fn table(out: &mut String, report: &Report, colour: Colour) -> std::fmt::Result 
         "{}",
         colour.paint(
             Tint::Weak,
-            "  a status alone: refused; IN: served; ≠: refused, but not as an unknown session is; ·: says nothing here"
+            "  a status alone: refused; new id: a session of its own; IN: served; inside: refused within a 2xx answer;\n  ≠: refused, but not as an unknown session is; ·: says nothing here"
         )
     )
 }
@@ -208,11 +211,19 @@ fn cell(report: &Report, operation: Operation, attacker: Attacker, colour: Colou
     };
     let status = status(attempt.status);
     match attempt.state {
+        State::Refused if operation == Operation::Initialize && is_2xx(attempt.status) => {
+            padded("new id", Tint::Good, colour)
+        }
+        State::Refused if is_2xx(attempt.status) => padded(&format!("{status} inside"), Tint::Bad, colour),
         State::Refused if attempt.like_unknown == Some(false) => padded(&format!("{status} ≠"), Tint::Bad, colour),
         State::Refused => padded(&status, Tint::Good, colour),
         State::Accepted => padded(&format!("{status} IN"), Tint::Bad, colour),
         State::NotApplicable => padded(&format!("{status} ·"), Tint::Weak, colour),
     }
+}
+
+fn is_2xx(status: Option<u16>) -> bool {
+    status.is_some_and(|status| (200..300).contains(&status))
 }
 
 fn owner_then(report: &Report, operation: Operation, colour: Colour) -> String {
@@ -244,6 +255,17 @@ fn findings(out: &mut String, report: &Report, colour: Colour) -> std::fmt::Resu
     writeln!(out, "\n{summary}; {} requests in {seconds} s", report.requests)
 }
 
+/// The operations by name, or, where they are nearly all, the ones that are not among them.
+fn places(operations: &[Operation]) -> String {
+    let names = |list: &[Operation]| list.iter().map(|operation| operation.name()).collect::<Vec<_>>().join(", ");
+    let others: Vec<Operation> = Operation::ALL.into_iter().filter(|one| !operations.contains(one)).collect();
+    match others.len() {
+        0 => "every operation".to_owned(),
+        1..=4 => format!("every operation but {}", names(&others)),
+        _ => names(operations),
+    }
+}
+
 fn write_finding(out: &mut String, finding: &Finding, colour: Colour) -> std::fmt::Result {
     let severity = match finding.severity {
         Severity::Critical => "CRITICAL",
@@ -254,8 +276,7 @@ fn write_finding(out: &mut String, finding: &Finding, colour: Colour) -> std::fm
     let head = format!("{severity} {}", finding.id.name());
     writeln!(out, "\n{}", colour.paint(Tint::Bad, &head))?;
     if !finding.operations.is_empty() {
-        let names: Vec<&str> = finding.operations.iter().map(|operation| operation.name()).collect();
-        writeln!(out, "  where     {}", names.join(", "))?;
+        writeln!(out, "  where     {}", places(&finding.operations))?;
     }
     writeln!(out, "  expected  {}", finding.expected)?;
     writeln!(out, "  happened  {}", safe(&finding.observed))?;

@@ -134,6 +134,14 @@ impl Holder {
         }
     }
 
+    /// The client that a login registered.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        match &self.renewal {
+            Renewal::Grant(grant) => Some(&grant.client.id),
+            _ => None,
+        }
+    }
+
     pub(crate) fn person(&self) -> Person {
         let claims = self.token.as_ref().and_then(oauth::peek);
         let (issuer, subject) = claims.map(|claims| (claims.iss, claims.sub)).unwrap_or_default();

@@ -110,7 +110,7 @@ impl Examiner<'_> {
             self.read_menu(operation, &tried);
         }
         match self.baseline(Operation::ToolsCall) {
-            Some(Outcome::Result) => {}
+            Some(Outcome::Result) => self.report.tool = self.menu.tool.as_ref().map(|tool| tool.name().to_owned()),
             Some(_) => {
                 let name = self.menu.tool.take().map(|tool| tool.name().to_owned()).unwrap_or_default();
                 self.baseline.retain(|(operation, _)| *operation != Operation::ToolsCall);

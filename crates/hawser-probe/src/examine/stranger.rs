@@ -95,6 +95,12 @@ impl Examiner<'_> {
             like_unknown = Some(parts.is_empty());
             self.report_refusal(operation, &heard, first, &parts);
         }
+        if note == judge::SERVED_WITHOUT_SESSION {
+            self.gap(
+                format!("{} by another user", operation.name()),
+                "the server answers session ids that never were in the same way, so it cannot be told whose session it acts on",
+            );
+        }
         if state == State::Accepted {
             let observed = format!("{}: {}", operation.name(), in_words(heard.outcome));
             self.fault(Fault::StrangerAdmitted, Some(operation), observed);
@@ -210,7 +216,8 @@ impl Examiner<'_> {
             }
             Operation::PendingResponse => {
                 let mut stream = self.mcp.listen(self.owner_presents(), None).await.ok()?;
-                // The longest wait of the examination: a server that asks for roots does so at once.
+                // Word of changed roots makes servers that care ask for them. It is the longest wait of the examination.
+                drop(self.owner_attempt(Operation::RootsListChanged).await);
                 let asked =
                     if stream.is_open() { stream.wait(window * 3, rpc::Message::is_request).await } else { None };
                 let Some(request) = asked else {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::panic, reason = "a panic is a failed test")]
 
+mod bounds;
 mod examination;
 mod fake;
 mod story;

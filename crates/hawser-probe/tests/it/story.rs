@@ -47,6 +47,7 @@ async fn the_story_holds_on_a_correct_server() {
     let story = told(&fake, true, true).await;
     assert!(story.ok, "{:#?}", story.lines);
     let steps = [
+        Step::Register,
         Step::LogIn,
         Step::Initialize,
         Step::List,
