@@ -125,9 +125,9 @@ impl<'a> Attempt<'a> {
         let now = self.backend.now();
         self.backend.circuit(|circuit| match error {
             None => circuit.succeeded(),
-            // The limit says nothing about this backend.
-            Some(BackendError::TooManyChildren { .. }) => circuit.given_up(now),
-            Some(error) => circuit.failed(now, error.to_string(), jitter()),
+            Some(error) if error.is_the_backends_state() => circuit.failed(now, error.to_string(), jitter()),
+            // One client's failure must not close the door to the others.
+            Some(_) => circuit.given_up(now),
         });
     }
 }

@@ -146,6 +146,26 @@ impl BackendError {
         )
     }
 
+    /// Whether a failed attempt to open tells about the backend as such, not about the client it was made for.
+    pub(crate) const fn is_the_backends_state(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Lost { .. }
+            | Self::Gone { .. }
+            | Self::TimedOut { .. }
+            | Self::Protocol { .. }
+            | Self::TooLarge { .. }
+            | Self::Spawn { .. } => true,
+            Self::Refused { status, .. } => matches!(*status, 300..=399 | 401 | 403 | 404 | 405 | 429 | 500..=599),
+            Self::SessionGone { .. }
+            | Self::Initialize { .. }
+            | Self::Overrun { .. }
+            | Self::TooManyChildren { .. }
+            | Self::Resting { .. }
+            | Self::Closed { .. } => false,
+        }
+    }
+
     /// Which backend it was.
     pub const fn backend(&self) -> &BackendName {
         match self {

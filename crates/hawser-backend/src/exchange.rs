@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_mcp::{Message, Notification, Outcome, RawJson, Request, RequestId, method, notification};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::BackendError;
 use crate::link::Flow;
@@ -77,8 +77,9 @@ impl Exchange {
         if self.flow.is_none() || !self.cancellable {
             return;
         }
-        if let Err(error) = self.core.link.send(&self.cancelled(reason)).await {
-            tracing::debug!(backend = %self.core.config.name, %error, "a request could not be cancelled");
+        let told = timeout(self.core.config.connect_timeout, self.core.link.send(&self.cancelled(reason))).await;
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::debug!(backend = %self.core.config.name, "the server could not be told of a cancellation");
         }
     }
 

@@ -27,6 +27,9 @@ const MESSAGES_MAX: usize = 256;
 /// How long a child that does not read may let its callers wait.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long closing waits for a child that was killed, all steps before it included.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// One session with a child process.
 #[derive(Debug)]
 pub(crate) struct StdioLink {
@@ -148,9 +151,11 @@ impl StdioLink {
         self.stopped.cancel();
     }
 
-    /// Waits until the child is gone.
+    /// Waits until the child is gone, or cannot be got rid of: not even a kill reaches a process inside a stuck system call.
     pub(crate) async fn stopped(&self) {
-        self.stopped.cancelled().await;
+        if timeout(STOP_TIME_MAX, self.stopped.cancelled()).await.is_err() {
+            tracing::warn!(backend = %self.config.name, "a child does not end; it is no longer waited for");
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Whose answer an over-long line was: found out from its two ends, since the middle is not kept.
+//! Whose answer a line was that is over-long or cannot be read: found out from its two ends, since the middle of an
+//! over-long one is not kept.
 //!
 //! An answer that is thrown away must fail the exchange that waits for it. Servers write the id near the start or as the
 //! very last member.

@@ -93,6 +93,15 @@ impl Reader {
             return Err("it keeps writing lines that are no messages to its standard output".to_owned());
         }
         tracing::debug!(backend = %self.link.config.name, reason = what, "a line that is no message is skipped");
+        // An answer that cannot be read is the end of waiting for it.
+        let suspect = match self.ends.suspect_by_head() {
+            Suspect::Unknown => self.ends.suspect_by_tail(),
+            suspect => suspect,
+        };
+        if let Suspect::ResponseTo(id) = suspect {
+            let reason = format!("an answer cannot be read: {what}");
+            self.fail(id, BackendError::Protocol { backend: self.link.config.name.clone(), reason });
+        }
         Ok(())
     }
 
@@ -151,10 +160,10 @@ impl Reader {
     fn begin_over_long(&mut self) -> bool {
         tracing::warn!(backend = %self.link.config.name, "a line is too long and is thrown away");
         match self.ends.suspect_by_head() {
-            Suspect::ResponseTo(id) => self.fail(id),
+            Suspect::ResponseTo(id) => self.fail(id, self.too_large()),
             Suspect::Other => {}
             Suspect::Unknown => match self.link.routes(|routes| routes.only()) {
-                Some(id) => self.fail(id),
+                Some(id) => self.fail(id, self.too_large()),
                 None => return true,
             },
         }
@@ -163,15 +172,15 @@ impl Reader {
 
     fn end_over_long(&self) {
         if let Suspect::ResponseTo(id) = self.ends.suspect_by_tail() {
-            self.fail(id);
+            self.fail(id, self.too_large());
         }
     }
 
-    fn fail(&self, id: u64) {
-        let error = BackendError::TooLarge {
-            backend: self.link.config.name.clone(),
-            bytes_max: self.link.config.message_bytes_max,
-        };
+    fn too_large(&self) -> BackendError {
+        BackendError::TooLarge { backend: self.link.config.name.clone(), bytes_max: self.link.config.message_bytes_max }
+    }
+
+    fn fail(&self, id: u64, error: BackendError) {
         self.link.routes(|routes| routes.end(id, ExchangeItem::Failed(error)));
     }
 }

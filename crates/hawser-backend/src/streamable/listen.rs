@@ -8,7 +8,7 @@ use hawser_mcp::{Message, SseDecoder, SseEvent, method};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::client::causes;
 use super::flow::{Position, carries_message};
@@ -61,13 +61,13 @@ async fn keep_listening(link: &Arc<HttpLink>) {
 async fn stream_once(link: &Arc<HttpLink>, position: &mut Position) -> End {
     let backend = &link.config.name;
     let request = link.client.get(&link.session_headers(), position.last_event_id.clone());
-    let response = match timeout(link.config.request_timeout, request).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => {
+    // No limit: some servers send the head together with the first event.
+    let response = match request.await {
+        Ok(response) => response,
+        Err(error) => {
             tracing::debug!(%backend, error = %causes(&error), "the listening stream cannot be opened");
             return End::Failed;
         }
-        Err(_) => return End::Failed,
     };
     let status = response.status();
     if status.is_success() {

@@ -120,6 +120,8 @@ fn act(method: &str, message: &Value) {
         }
         "huge-id-first" => println!(r#"{{"jsonrpc":"2.0","id":{id},"result":"{}"}}"#, "x".repeat(100_000)),
         "huge-id-last" => println!(r#"{{"jsonrpc":"2.0","result":"{}","id":{id}}}"#, "x".repeat(100_000)),
+        "deep" => println!(r#"{{"jsonrpc":"2.0","id":{id},"result":{}1{}}}"#, "[".repeat(100), "]".repeat(100)),
+        "ambiguous" => println!(r#"{{"result":1,"result":2,"jsonrpc":"2.0","id":{id}}}"#),
         "huge-no-id" => println!(r#"{{"result":"{}"}}"#, "x".repeat(100_000)),
         "huge-note-first" => {
             println!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":"{}"}}"#, "x".repeat(100_000));

@@ -1,6 +1,6 @@
 //! Sessions: opened, forgotten, opened again, closed.
 
-use hawser_backend::{Backend, BackendError, ChildLimit};
+use hawser_backend::{Backend, BackendError, BackendSession, ChildLimit, Exchange, Unsolicited};
 use hawser_mcp::{Notification, Revision};
 use serde_json::json;
 
@@ -130,6 +130,19 @@ async fn an_error_to_initialize_is_told() {
     })
     .await;
     let backend = Backend::new(server.config(), ChildLimit::new(1)).unwrap();
-    let error = backend.open(&hello(Revision::LATEST)).await.unwrap_err();
-    assert!(matches!(&error, BackendError::Initialize { code: -32602, .. }), "{error:?}");
+    for _ in 0..5 {
+        let error = backend.open(&hello(Revision::LATEST)).await.unwrap_err();
+        let refused = matches!(&error, BackendError::Initialize { code: -32602, .. });
+        assert!(refused, "one client's refusal must not make the backend rest for all: {error:?}");
+    }
+}
+
+#[test]
+fn sessions_and_exchanges_can_move_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    fn moved<T: Send>() {}
+    shared::<Backend>();
+    shared::<BackendSession>();
+    moved::<Exchange>();
+    moved::<Unsolicited>();
 }

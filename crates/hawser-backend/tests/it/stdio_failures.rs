@@ -123,6 +123,18 @@ async fn over_long_lines_fail_exactly_the_exchange_they_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_that_cannot_be_read_ends_the_waiting_for_it() {
+    let (session, _unsolicited) = open("echo").await;
+    let mut bystander = session.request("never", None).await.unwrap();
+    for method in ["deep", "ambiguous"] {
+        let error = failure(&mut session.request(method, None).await.unwrap()).await;
+        assert!(matches!(error, BackendError::Protocol { .. }), "{method}: {error:?}");
+    }
+    let still = timeout(Duration::from_millis(50), bystander.next()).await;
+    assert!(still.is_err(), "{still:?}");
+}
+
+#[tokio::test]
 async fn a_flood_is_passed_on_whole_to_who_reads_and_ends_for_who_does_not() {
     let (session, _unsolicited) = open("echo").await;
     let params = Some(raw(r#"{"_meta":{"progressToken":"f"}}"#));
