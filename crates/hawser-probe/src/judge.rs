@@ -102,6 +102,9 @@ pub(crate) fn outsider(operation: Operation, owner: Option<Outcome>, heard: &Hea
         Outcome::Http(405) if operation.is_get() || operation == Operation::Delete => {
             (State::NotApplicable, "not offered by this server")
         }
+        Outcome::Http(status) if owner == Some(heard.outcome) && !matches!(status, 401 | 404) => {
+            (State::NotApplicable, "the owner gets the same refusal")
+        }
         Outcome::Http(_) => (State::Refused, ""),
         Outcome::Result if operation == Operation::Initialize && own_session => (State::Refused, "got a new session"),
         outcome if outcome.is_error() && owner != Some(outcome) => (State::Refused, "refused inside a 2xx answer"),

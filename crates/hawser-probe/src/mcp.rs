@@ -19,6 +19,9 @@ use crate::wire::{Answer, Chunk, Ending, Incoming, Wire, WireError};
 /// The newest revision this client speaks.
 pub const NEWEST_REVISION: &str = "2025-11-25";
 
+/// The first revision without `initialize`.
+const FIRST_MODERN_REVISION: &str = "2026-07-28";
+
 /// The revisions this client speaks.
 pub const REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 
@@ -113,7 +116,16 @@ impl Mcp {
         body: String,
         awaited: Option<&str>,
     ) -> Result<Reply, WireError> {
-        let mut incoming = self.start_post(presented, body).await?;
+        let incoming = self.start_post(presented, body).await?;
+        self.read_reply(presented, incoming, awaited).await
+    }
+
+    async fn read_reply(
+        &self,
+        presented: Presented<'_>,
+        mut incoming: Incoming,
+        awaited: Option<&str>,
+    ) -> Result<Reply, WireError> {
         if !incoming.is_event_stream() {
             let answer = incoming.read().await;
             let messages = rpc::messages(&answer.body);
@@ -140,6 +152,23 @@ impl Mcp {
             }
         };
         Ok(Reply { answer: incoming.stop(ending), messages, event_ids: reader.ids })
+    }
+
+    /// Asks what a server of the revisions from 2026-07-28 on is asked first. This client speaks none of them; it asks to
+    /// tell such a server from a broken one.
+    pub async fn discover(&self, token: Option<&Secret>) -> Result<Reply, WireError> {
+        let presented = Presented { token, session: None, revision: Some(FIRST_MODERN_REVISION) };
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"{FIRST_MODERN_REVISION}","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#
+        );
+        let request = self
+            .request(Method::POST, presented)?
+            .header(ACCEPT, "application/json, text/event-stream")
+            .header(CONTENT_TYPE, "application/json")
+            .header("mcp-method", "server/discover")
+            .body(body);
+        let incoming = self.wire.start(request).await?;
+        self.read_reply(presented, incoming, Some("1")).await
     }
 
     /// POSTs a message that expects no response (a notification, a response) and reads the answer whole.

@@ -183,6 +183,11 @@ impl Examiner<'_> {
         self.report.nature.authorization == Authorization::Required
     }
 
+    /// Whether anonymous callers are served.
+    fn serves_anybody(&self) -> bool {
+        self.report.nature.authorization == Authorization::NotRequired
+    }
+
     fn set_sessions(&mut self, sessions: Sessions) {
         self.report.nature.sessions = sessions;
     }

@@ -90,7 +90,7 @@ impl Examiner<'_> {
             State::NotApplicable => None,
             State::Accepted => served(attacker),
             // Where anonymous callers are served, an owned session is simply not theirs.
-            State::Refused if attacker == Attacker::NoToken && !self.is_guarded() => None,
+            State::Refused if attacker == Attacker::NoToken && self.serves_anybody() => None,
             State::Refused => refused_wrongly(attacker, operation, outcome),
         };
         if let Some(fault) = fault {

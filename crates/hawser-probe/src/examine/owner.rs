@@ -38,6 +38,18 @@ pub(super) const BASELINE: [Operation; 18] = [
 /// How often a session is opened anew after one was lost; a server that loses more is not worth the rest.
 pub(super) const REOPENINGS_MAX: u32 = 40;
 
+/// Whether `server/discover` was answered as a modern server does (MCP 2026-07-28, Versioning).
+fn is_discovery(reply: &Reply) -> bool {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Discovery {
+        supported_versions: Vec<String>,
+    }
+    let result = reply.messages.iter().find_map(|message| message.result.as_deref());
+    let read = result.and_then(|raw| serde_json::from_str::<Discovery>(raw.get()).ok());
+    read.is_some_and(|discovery| !discovery.supported_versions.is_empty())
+}
+
 impl Examiner<'_> {
     /// Opens the owner's session. `false`: there is none to examine, and the report says why.
     pub(crate) async fn open(&mut self) -> Result<bool, ExamineError> {
@@ -55,7 +67,7 @@ impl Examiner<'_> {
                 Ok(issued)
             }
             Opening::Refused(reply) => {
-                self.cannot_open(&reply);
+                self.cannot_open(&reply).await;
                 Ok(false)
             }
         }
@@ -69,11 +81,9 @@ impl Examiner<'_> {
         }
     }
 
-    fn cannot_open(&mut self, reply: &Reply) {
+    async fn cannot_open(&mut self, reply: &Reply) {
         let status = reply.answer.status.as_u16();
-        // -32022 is UnsupportedProtocolVersion; a server without `initialize` says 404 and -32601 (MCP 2026-07-28).
-        let code = reply.messages.iter().find_map(|message| message.error.as_ref()).map(|error| error.code);
-        let modern = matches!((status, code), (404, Some(-32601)) | (400, Some(-32022 | -32020 | -32602)));
+        let modern = self.mcp.discover(self.owner.token.as_ref()).await.is_ok_and(|reply| is_discovery(&reply));
         if modern {
             self.set_sessions(Sessions::ModernOnly);
             self.gap(
@@ -182,8 +192,16 @@ impl Examiner<'_> {
         let probes = [Operation::ToolsCall, Operation::ToolsList, Operation::ResourcesList, Operation::Ping];
         let works = |operation: &Operation| self.baseline(*operation) == Some(Outcome::Result);
         let Some(operation) = probes.into_iter().find(works) else { return true };
-        let answered = self.owner_attempt(operation).await;
-        answered.is_some_and(|tried| tried.heard.outcome == Outcome::Result)
+        for last in [false, true] {
+            let heard = self.owner_attempt(operation).await.map(|tried| tried.heard.outcome);
+            // A busy server is not a lost session: ask once more.
+            let busy = matches!(heard, Some(Outcome::Silent | Outcome::Http(429 | 500..=599)));
+            if last || !busy {
+                return heard == Some(Outcome::Result);
+            }
+            tokio::time::sleep(self.target.limits.window).await;
+        }
+        false
     }
 
     /// Opens another session after one was lost. `false` when that is not possible.

@@ -1,5 +1,6 @@
 //! The examination against a server with one hole at a time: each hole is found, and a correct server yields no finding.
 
+use hawser_probe::oauth::Client;
 use hawser_probe::report::{Authorization, Sessions};
 use hawser_probe::{Attacker, Entry, Event, Fault, Given, Operation, Principals, Report, Secret, State};
 
@@ -234,6 +235,19 @@ async fn given_opaque_tokens_are_examined_and_nothing_is_claimed_about_their_cla
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
     assert_eq!((report.refresh.new_bytes, report.refresh.same_subject), (Some(true), None));
     assert_eq!(report.attempts_by(Attacker::Stranger).count(), Operation::ALL.len());
+    assert_eq!(fake.shared.tables().revoked, 0, "given tokens are not the probe's to revoke");
+}
+
+#[tokio::test]
+async fn a_given_refresh_token_is_redeemed_for_its_client() {
+    let fake = Fake::start(Hole::None).await;
+    let (access, refresh) = fake.issue("alice");
+    let refresh = Some((Secret::new(refresh), Client::registered("client-1", None)));
+    let owner = Entry::Given(Given { name: "alice".into(), access: Secret::new(access), refreshed: None, refresh });
+    let principals = Principals { owner, stranger: given(&fake, "mallory", false) };
+    let report = hawser_probe::examine(&target(&fake), &principals, &mut |_: &Event<'_>| {}).await.unwrap();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert_eq!((report.refresh.new_bytes, report.refresh.same_subject), (Some(true), Some(true)));
     assert_eq!(fake.shared.tables().revoked, 0, "given tokens are not the probe's to revoke");
 }
 

@@ -127,6 +127,11 @@ impl Fake {
         Self::with(hole, Kind::Guarded, LoginPage::Development).await
     }
 
+    /// An access token and a refresh token, without a login.
+    pub(crate) fn issue(&self, user: &str) -> (String, String) {
+        authorization::issue(&self.shared, user)
+    }
+
     pub(crate) async fn with(hole: Hole, kind: Kind, login: LoginPage) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -34,7 +34,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, parts: &Parts, body: &str) -> Re
     let message: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     let caller = Caller { user, token: token.unwrap_or_default() };
     if shared.kind == Kind::Modern {
-        return json(404, &json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no"}}));
+        return modern(&message);
     }
     if message["method"] == "initialize" {
         return initialize(shared, &caller, header("mcp-session-id"), &message);
@@ -54,6 +54,15 @@ pub(crate) async fn serve(shared: &Arc<Shared>, parts: &Parts, body: &str) -> Re
         }
         _ => dispatch(shared, &caller, &id, &message).await,
     }
+}
+
+fn modern(message: &Value) -> Response {
+    let version = &message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"];
+    if message["method"] == "server/discover" && version == "2026-07-28" {
+        let result = json!({"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}});
+        return json(200, &json!({"jsonrpc": "2.0", "id": message["id"], "result": result}));
+    }
+    json(404, &json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no"}}))
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
