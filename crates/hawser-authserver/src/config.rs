@@ -105,8 +105,8 @@ impl Default for RegistrationLimits {
     fn default() -> Self {
         Self {
             enabled: true,
-            per_address: 60,
-            global: 600,
+            per_address: 120,
+            global: 1200,
             unused_max: 5000,
             unused_lifetime: DAY,
             used_lifetime: DAY * 120,

@@ -4,7 +4,7 @@
 //! native client learns only when it runs (RFC 8252 section 7.3); `localhost` counts as loopback, as clients use it.
 
 use thiserror::Error;
-use url::Url;
+use url::{Host, Url};
 
 /// Longest redirect URI in bytes.
 const BYTES_MAX: usize = 2048;
@@ -62,7 +62,7 @@ pub(crate) fn validate(uri: &str) -> Result<RedirectKind, RedirectUriError> {
     }
     match url.scheme() {
         // The parser is lenient about what it calls https; the text itself has to be the plain form.
-        "https" if uri.starts_with("https://") && url.host_str().is_some() => Ok(RedirectKind::Https),
+        "https" if uri.starts_with("https://") && url.host_str().is_some() => Ok(kind(uri)),
         "http" if Loopback::split(uri).is_some() => Ok(RedirectKind::Loopback),
         "http" => Err(RedirectUriError::PlainHttp),
         "https" => Err(RedirectUriError::Form),
@@ -83,15 +83,22 @@ pub(crate) fn matches(registered: &str, requested: &str) -> bool {
     }
 }
 
-/// The kind of a URI that was accepted at registration.
+/// The kind of a URI that is acceptable at registration.
 pub(crate) fn kind(uri: &str) -> RedirectKind {
-    if uri.starts_with("https://") {
-        RedirectKind::Https
-    } else if Loopback::split(uri).is_some() {
-        RedirectKind::Loopback
-    } else {
-        RedirectKind::PrivateScheme
+    if Loopback::split(uri).is_some() {
+        return RedirectKind::Loopback;
     }
+    let Some(url) = Url::parse(uri).ok().filter(|url| url.scheme() == "https") else {
+        return RedirectKind::PrivateScheme;
+    };
+    // A certificate for this computer proves nothing about who listens there.
+    let is_local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if is_local { RedirectKind::Loopback } else { RedirectKind::Https }
 }
 
 /// Where the consent page says that the answer goes.
@@ -224,6 +231,7 @@ mod tests {
         }
         assert_eq!(validate("https://app.example/cb?x=1"), Ok(RedirectKind::Https));
         assert_eq!(validate("http://localhost:3000/cb"), Ok(RedirectKind::Loopback));
+        assert_eq!(validate("https://localhost:3000/cb"), Ok(RedirectKind::Loopback));
         assert_eq!(validate("http://[::1]/cb"), Ok(RedirectKind::Loopback));
         assert_eq!(validate("com.example.app:/cb"), Ok(RedirectKind::PrivateScheme));
     }
@@ -255,7 +263,10 @@ mod tests {
                 let url = Url::parse(&uri).unwrap();
                 match kind {
                     RedirectKind::Https => prop_assert_eq!(url.scheme(), "https"),
-                    RedirectKind::Loopback => prop_assert!(["localhost", "127.0.0.1", "[::1]"].contains(&url.host_str().unwrap_or_default())),
+                    RedirectKind::Loopback => {
+                        let host = url.host_str().unwrap_or_default();
+                        prop_assert!(host.ends_with("localhost") || host.starts_with("127.") || host == "[::1]");
+                    }
                     RedirectKind::PrivateScheme => prop_assert!(url.scheme().contains('.')),
                 }
             }

@@ -160,6 +160,19 @@ async fn prompt_login_and_max_age_ask_again_and_end() {
 }
 
 #[tokio::test]
+async fn logging_in_anew_ends_the_login_before() {
+    let world = World::new().await;
+    let client = world.public_client().await;
+    let mut browser = Browser::new(&world);
+    browser.log_in(&client, "alice", &[]).await;
+    let before = browser.cookies.clone();
+    let consent = browser.log_in(&client, "bob", &[("prompt", "login")]).await;
+    assert!(consent.text().contains("<strong>bob</strong>"));
+    browser.cookies = before;
+    assert!(browser.get(&client.request(&[])).await.text().contains("development_user"));
+}
+
+#[tokio::test]
 async fn tk14_a_removed_user_can_do_nothing_any_more() {
     let world = World::new().await;
     let client = world.public_client().await;
