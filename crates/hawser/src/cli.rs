@@ -22,12 +22,23 @@ pub struct Cli {
 pub enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Watch one session outlive its token, refuse a stranger and survive a crash.
+    Demo(DemoArgs),
+    /// Examine an MCP server or gateway, ours or not: what survives a token refresh, and who gets into whose session.
+    Probe(ProbeArgs),
     /// Work with the users of the embedded authorization server.
     #[command(subcommand)]
     User(UserCommand),
     /// Work with configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// An MCP server on stdin and stdout, for demonstrations.
+    #[command(hide = true, after_help = "Examples:\n  hawser serve --backend clock='hawser example-server clock'")]
+    ExampleServer {
+        /// Which one.
+        #[arg(value_enum)]
+        server: ExampleServer,
+    },
 }
 
 /// `hawser user …`
@@ -108,6 +119,63 @@ pub struct DemoArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `hawser probe`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The two users log in at the server's own authorization server, as a client that registers itself. Without a
+password they press the button of a development login. Tokens and passwords are given as env:NAME or file:PATH.
+
+Exit code 0 without a finding, 2 with one, 1 if nothing could be examined.
+
+Examples:
+  hawser probe http://127.0.0.1:8420/mcp
+  hawser probe https://mcp.example.com/mcp --owner alice --owner-password env:ALICE --stranger bob --stranger-password env:BOB
+  hawser probe https://mcp.example.com/mcp --owner-token env:T1 --owner-refreshed-token env:T2 --stranger-token env:T3 --json"
+)]
+pub struct ProbeArgs {
+    /// The MCP endpoint.
+    pub url: String,
+    /// Who opens the session.
+    #[arg(long, value_name = "NAME", default_value = "alice")]
+    pub owner: String,
+    /// The owner's password.
+    #[arg(long, value_name = "env:NAME|file:PATH")]
+    pub owner_password: Option<String>,
+    /// The owner's access token, instead of a login.
+    #[arg(long, value_name = "env:NAME|file:PATH", conflicts_with = "owner_password")]
+    pub owner_token: Option<String>,
+    /// Another access token of the owner, as a refresh would give it.
+    #[arg(long, value_name = "env:NAME|file:PATH", requires = "owner_token")]
+    pub owner_refreshed_token: Option<String>,
+    /// Who must not get into that session.
+    #[arg(long, value_name = "NAME", default_value = "bob")]
+    pub stranger: String,
+    /// The stranger's password.
+    #[arg(long, value_name = "env:NAME|file:PATH")]
+    pub stranger_password: Option<String>,
+    /// The stranger's access token, instead of a login.
+    #[arg(long, value_name = "env:NAME|file:PATH", conflicts_with = "stranger_password")]
+    pub stranger_token: Option<String>,
+    /// A harmless tool to call; without it, one is chosen that says of itself that it only reads.
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+    /// Its arguments, a JSON object.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub arguments: String,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The servers for demonstrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExampleServer {
+    /// Tells the time.
+    Clock,
+    /// Keeps notes for as long as it runs.
+    Notes,
 }
 
 /// Flags that beat the configuration file.

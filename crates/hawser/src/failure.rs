@@ -10,6 +10,9 @@ pub const EXIT_USAGE: u8 = 64;
 /// The exit code of a wrong configuration (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIGURATION: u8 = 78;
 
+/// The exit code of an examination that found something.
+pub const EXIT_FINDINGS: u8 = 2;
+
 /// Why a command did not do what it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -19,6 +22,12 @@ pub enum Failure {
     /// The configuration is wrong, and that was the command's own answer, printed already.
     #[error("the configuration is wrong")]
     Told,
+    /// The examination found something, and the report said it already.
+    #[error("there are findings")]
+    Findings,
+    /// Something went wrong while running, and it was said already.
+    #[error("it did not hold")]
+    Shown,
     /// Something went wrong while running.
     #[error("{message}")]
     Run {
@@ -44,7 +53,8 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Configuration(_) | Self::Told => ExitCode::from(EXIT_CONFIGURATION),
-            Self::Run { .. } => ExitCode::FAILURE,
+            Self::Findings => ExitCode::from(EXIT_FINDINGS),
+            Self::Shown | Self::Run { .. } => ExitCode::FAILURE,
         }
     }
 
@@ -52,7 +62,7 @@ impl Failure {
     pub fn render(&self, paint: Paint) -> String {
         match self {
             Self::Configuration(report) => report.render(paint),
-            Self::Told => String::new(),
+            Self::Told | Self::Findings | Self::Shown => String::new(),
             Self::Run { message, hint } => {
                 let hint = hint.as_ref().map(|hint| format!("{} {hint}\n", paint.strong("hint:"))).unwrap_or_default();
                 format!("{} {message}\n{hint}", paint.error("error:"))

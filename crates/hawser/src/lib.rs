@@ -3,7 +3,10 @@
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod demo;
+pub mod example_server;
 pub mod failure;
+pub mod probe;
 pub mod serve;
 pub mod telemetry;
 pub mod user;

@@ -33,6 +33,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(args),
+        Command::Demo(args) => hawser::demo::run(&args),
+        Command::Probe(args) => hawser::probe::run(&args),
+        Command::ExampleServer { server } => hawser::example_server::run(server),
         Command::User(UserCommand::HashPassword) => print(&format!("{}\n", user::hash_password()?)),
         Command::Config(ConfigCommand::Check(args)) => check(args),
     }

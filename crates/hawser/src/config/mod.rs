@@ -27,7 +27,7 @@ pub(crate) use outline::target as shown_target;
 pub use overrides::{BackendFlag, Overrides};
 pub use problem::{Place, Problem, Report, Source};
 pub use scalar::Name;
-pub use secret::Surroundings;
+pub use secret::{Surroundings, referenced};
 pub use settings::{
     AuthorizationServerSettings, BackendSettings, EndpointSettings, IssuerSettings, LimitSettings, Naming,
     SessionSettings, Settings, StoreKind, Transport, UserSettings,

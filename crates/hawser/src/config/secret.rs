@@ -71,6 +71,18 @@ pub(super) fn resolve(reference: &Reference<'_>, around: &Surroundings<'_>) -> R
     Ok(SecretString::from(secret.as_str()))
 }
 
+/// A secret that the command line refers to: `env:NAME` or `file:PATH`. The secret itself is not taken there, where every
+/// process of the machine can read it.
+pub fn referenced(text: &str) -> Result<SecretString, String> {
+    let reference = Reference::of(text);
+    if matches!(reference, Reference::Literal(_)) {
+        return Err("secrets are given as env:NAME or file:PATH".to_owned());
+    }
+    let variable = |name: &str| std::env::var_os(name);
+    let around = Surroundings { variable: &variable, folder: PathBuf::new() };
+    resolve(&reference, &around).map_err(|missing| format!("{}; {}", missing.what, missing.help))
+}
+
 fn variable(name: &str, around: &Surroundings<'_>) -> Result<Zeroizing<String>, Missing> {
     let well_formed = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !well_formed {

@@ -20,6 +20,11 @@ impl Paint {
         Self { colour: stream.is_terminal() && !unwanted }
     }
 
+    /// Whether there is colour.
+    pub const fn is_on(self) -> bool {
+        self.colour
+    }
+
     fn with(self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
