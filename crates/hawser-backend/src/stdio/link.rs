@@ -51,6 +51,20 @@ pub(crate) struct StdioFlow {
 }
 
 impl StdioLink {
+    /// A link, and the lines that it wants written.
+    pub(super) fn new(config: Arc<BackendConfig>, state: Arc<SessionState>) -> (Arc<Self>, mpsc::Receiver<Line>) {
+        let (lines, queued) = mpsc::channel(LINES_MAX);
+        let link = Self {
+            config,
+            state,
+            lines,
+            routes: Mutex::default(),
+            revision: OnceLock::new(),
+            stopped: CancellationToken::new(),
+        };
+        (Arc::new(link), queued)
+    }
+
     /// Starts a child and the tasks around it.
     pub(crate) fn start(
         config: Arc<BackendConfig>,
@@ -65,15 +79,7 @@ impl StdioLink {
             backend: backend.clone(),
             reason: format!("{:?}: {error}; check its command and directory", command.program()),
         })?;
-        let (lines, queued) = mpsc::channel(LINES_MAX);
-        let link = Arc::new(Self {
-            config,
-            state,
-            lines,
-            routes: Mutex::default(),
-            revision: OnceLock::new(),
-            stopped: CancellationToken::new(),
-        });
+        let (link, queued) = Self::new(config, state);
         let last_words = LastWords::default();
         let close_stdin = CancellationToken::new();
         let supervised = Supervised {

@@ -143,7 +143,12 @@ impl HttpFlow {
                 None => self.whole(),
             },
             Stage::Stream { body, .. } => match body.frame().await {
-                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |data| self.take_events(&data)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.take_events(&data);
+                    }
+                    Ok(())
+                }
                 Some(Err(error)) => self.interrupted(&causes(&error)),
                 None => self.interrupted("the stream ended without the response"),
             },
@@ -210,10 +215,18 @@ impl HttpFlow {
         self.stage = Stage::Stream { body, decoder: SseDecoder::new(self.link.config.message_bytes_max) };
     }
 
-    fn take_events(&mut self, chunk: &Bytes) -> Result<(), BackendError> {
+    /// Takes a chunk line by line: what came before an error counts, however the bytes were cut.
+    fn take_events(&mut self, chunk: &Bytes) {
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            if let Err(error) = self.take_event(piece) {
+                self.stage = Stage::End(error);
+            }
+        }
+    }
+
+    fn take_event(&mut self, piece: &[u8]) -> Result<(), BackendError> {
         let Stage::Stream { decoder, .. } = &mut self.stage else { return Ok(()) };
-        let events = decoder.push(chunk).map_err(|_| self.link.too_large())?;
-        for event in events {
+        for event in decoder.push(piece).map_err(|_| self.link.too_large())? {
             self.fruitless = 0;
             self.position.note(&event);
             if carries_message(&event) {

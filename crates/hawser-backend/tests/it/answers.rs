@@ -2,11 +2,13 @@
 
 use hawser_backend::{Backend, BackendError, ChildLimit, ExchangeItem};
 use hawser_mcp::{Notification, Outcome, Response, Revision};
+use proptest::prelude::*;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::scripted::{
-    Call, Scripted, all, answer, event, failure, hello, initialized, json_answer, outcome, raw, result, sse, sse_open,
+    Call, Scripted, all, answer, event, failure, hello, initialized, json_answer, open, outcome, raw, result, sse,
+    sse_open,
 };
 
 #[tokio::test]
@@ -216,6 +218,21 @@ async fn an_answer_that_answers_nothing_is_an_error_not_silence() {
 }
 
 #[tokio::test]
+async fn an_answer_counts_whatever_follows_it_in_the_same_chunk() {
+    for rubbish in ["data: {\n\n".to_owned(), format!("data: {}\n\n", "x".repeat(20_000))] {
+        let server = Scripted::start(move |call| {
+            (call.rpc() == "tools/call")
+                .then(|| answer(200, "text/event-stream", format!("{}{rubbish}", event(&result(call)))))
+        })
+        .await;
+        let mut config = server.config();
+        config.message_bytes_max = 10_000;
+        let (session, _unsolicited) = open(config).await;
+        outcome(&mut session.request("tools/call", None).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
 async fn two_exchanges_do_not_mix() {
     let server = Scripted::start(|call| match call.rpc() {
         "slow" => Some(sse_open(event(&json!({"jsonrpc": "2.0", "method": "notifications/message"})))),
@@ -227,4 +244,37 @@ async fn two_exchanges_do_not_mix() {
     assert!(matches!(slow.next().await, ExchangeItem::Notification(_)));
     let mut fast = session.request("fast", None).await.unwrap();
     assert_eq!(all(&mut fast).await.len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn an_exchange_does_not_depend_on_where_its_stream_is_cut(
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20), end in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")]
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let items = runtime.block_on(async move {
+            let server = Scripted::start(move |call| {
+                (call.rpc() == "tools/call").then(|| {
+                    let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "ä\u{1F600}"}});
+                    let text = format!("id: 1\ndata:\n\n: comment\n{}event: x\ndata: {{\n\n{}", event(&note), event(&result(call)));
+                    let text = text.replace('\n', end).into_bytes();
+                    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+                    cuts.extend([0, text.len()]);
+                    cuts.sort_unstable();
+                    let pieces: Vec<Vec<u8>> = cuts.windows(2).map(|cut| text[cut[0]..cut[1]].to_vec()).collect();
+                    let chunks = futures_util::stream::unfold(pieces.into_iter(), |mut pieces| async move {
+                        tokio::task::yield_now().await;
+                        pieces.next().map(|piece| (Ok::<_, std::io::Error>(piece), pieces))
+                    });
+                    answer(200, "text/event-stream", axum::body::Body::from_stream(chunks))
+                })
+            })
+            .await;
+            let (session, _unsolicited) = server.open().await;
+            all(&mut session.request("tools/call", None).await.unwrap()).await
+        });
+        let expected = matches!(items.as_slice(), [ExchangeItem::Notification(_), ExchangeItem::Response(_)]);
+        prop_assert!(expected, "{:?}", items);
+    }
 }

@@ -18,10 +18,10 @@ use crate::scripted::{Scripted, broken_off, event, failure, hello, open, raw, re
 async fn silence_times_out_and_the_server_is_told() {
     let server = Scripted::start(|call| (call.rpc() == "tools/call").then(|| sse_open(String::new()))).await;
     let mut config = server.config();
-    config.request_timeout = Duration::from_millis(150);
+    config.request_timeout = Duration::from_millis(500);
     let (session, _unsolicited) = open(config).await;
     let error = failure(&mut session.request("tools/call", None).await.unwrap()).await;
-    assert!(matches!(error, BackendError::TimedOut { after, .. } if after == Duration::from_millis(150)), "{error:?}");
+    assert!(matches!(error, BackendError::TimedOut { after, .. } if after == Duration::from_millis(500)), "{error:?}");
     assert!(!error.was_not_processed());
     let told = server.wait_for(|call| call.rpc() == "notifications/cancelled").await;
     let asked = server.wait_for(|call| call.rpc() == "tools/call").await;
@@ -62,11 +62,11 @@ async fn a_server_that_waits_for_the_users_answer_is_not_silent() {
     })
     .await;
     let mut config = server.config();
-    config.request_timeout = Duration::from_millis(100);
+    config.request_timeout = Duration::from_millis(400);
     let (session, _unsolicited) = open(config).await;
     let mut exchange = session.request("tools/call", None).await.unwrap();
     let ExchangeItem::Request(question) = exchange.next().await else { panic!("no question") };
-    let waiting = tokio::time::timeout(Duration::from_millis(500), exchange.next()).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(1_200), exchange.next()).await;
     assert!(waiting.is_err(), "{waiting:?}");
     session.respond(&Response::result(question.id, raw("{}"))).await.unwrap();
     assert!(
