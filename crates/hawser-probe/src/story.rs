@@ -192,7 +192,8 @@ impl Teller<'_> {
         let names = listed.as_ref().map(tool_names).unwrap_or_default();
         let shown = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
         let more = if names.len() > 4 { ", …" } else { "" };
-        let text = format!("{} sees {} tools: {shown}{more}.", self.owner, names.len());
+        let count = if names.len() == 1 { "one tool".to_owned() } else { format!("{} tools", names.len()) };
+        let text = format!("{} sees {count}: {shown}{more}.", self.owner);
         self.say(Step::List, !names.is_empty(), text);
         self.calls(Step::Call, "calls").await;
     }
@@ -269,6 +270,7 @@ impl Teller<'_> {
 
     async fn is_restarted(&mut self, stage: &mut impl Stage) -> Option<()> {
         let session = self.examiner.session.id.clone();
+        self.examiner.stage("Killing the gateway and starting it again");
         match stage.restart().await {
             Ok(what) => self.say(Step::Restart, true, what),
             Err(why) => {

@@ -78,8 +78,8 @@ fn attempt_line(attempt: &Attempt, colour: Colour) -> String {
     let mut out =
         format!("    {:<34} {:<4} {}", attempt.operation.name(), status(attempt.status), colour.paint(tint, word));
     match attempt.like_unknown {
-        Some(true) => out.push_str(", as if there were no such session"),
-        Some(false) => out.push_str(&colour.paint(Tint::Bad, ", but not as an unknown session is")),
+        Some(true) => out.push_str(" like an unknown session"),
+        Some(false) => out.push_str(&colour.paint(Tint::Bad, ", but not like an unknown session")),
         None => {}
     }
     match attempt.owner_works {
@@ -187,7 +187,7 @@ fn table(out: &mut String, report: &Report, colour: Colour) -> std::fmt::Result 
         "{}",
         colour.paint(
             Tint::Weak,
-            "  a status alone: refused; new id: a session of its own; IN: served; inside: refused within a 2xx answer;\n  ≠: refused, but not as an unknown session is; ·: says nothing here"
+            "  a status alone: refused; new id: a session of its own; IN: served; inside: refused within a 2xx answer;\n  ≠: refused, but not like an unknown session; ·: says nothing here"
         )
     )
 }

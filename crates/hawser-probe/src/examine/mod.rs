@@ -117,7 +117,7 @@ impl Examiner<'_> {
         self.mcp.wire()
     }
 
-    fn stage(&mut self, title: &str) {
+    pub(crate) fn stage(&mut self, title: &str) {
         self.observer.event(&Event::Stage { title });
     }
 

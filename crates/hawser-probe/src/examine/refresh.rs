@@ -54,11 +54,14 @@ impl Examiner<'_> {
 
     /// Each operation is judged on a session that is alive before it, so that one that kills does not hide the others.
     async fn after_refresh(&mut self, operation: Operation, old: &super::Holder) {
-        let Some(before) = self.baseline(operation) else { return };
+        let Some(before) = self.baseline(operation).filter(|before| *before != Outcome::Http(405)) else { return };
         let Some(tried) = self.owner_attempt(operation).await else { return };
         let (outcome, status) = (tried.heard.outcome, tried.heard.status);
         let survived = outcome == before;
         let mut note = String::new();
+        if survived && matches!(outcome, Outcome::RpcError(_) | Outcome::ToolError | Outcome::Http(_)) {
+            "the same error as before".clone_into(&mut note);
+        }
         if !survived {
             note = in_words(outcome);
             self.fault(Fault::SessionDiesOnRefresh, Some(operation), format!("{}: {note}", operation.name()));

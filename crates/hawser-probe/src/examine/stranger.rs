@@ -19,6 +19,9 @@ use crate::report::{Attacker, Attempt};
 use crate::rpc;
 use crate::session::{Opening, Session};
 
+/// Until a call of the owner has surely begun; a tool that is slow is not over by then.
+const BEGINNING: Duration = Duration::from_millis(250);
+
 impl Examiner<'_> {
     /// Every operation by the stranger on the owner's session; DELETE last.
     pub(crate) async fn stranger(&mut self) {
@@ -253,8 +256,7 @@ impl Examiner<'_> {
             (outcome, Instant::now())
         };
         let intruder = async {
-            // Long enough for the call to have begun, short enough for it not to be over.
-            tokio::time::sleep(self.target.limits.window.min(Duration::from_millis(400)) / 2).await;
+            tokio::time::sleep(BEGINNING).await;
             let acted = Instant::now();
             (self.as_stranger(stranger, operation, id, session).await, acted)
         };

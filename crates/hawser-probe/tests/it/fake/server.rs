@@ -187,7 +187,7 @@ async fn call(shared: &Arc<Shared>, caller: &Caller, id: &str, message: &Value) 
             session.running.insert(request, Arc::clone(&cancelled));
         }
         // The tool takes this long unless it is cancelled: that is what it does, not how the test waits.
-        if tokio::time::timeout(Duration::from_millis(500), cancelled.notified()).await.is_ok() {
+        if tokio::time::timeout(Duration::from_secs(1), cancelled.notified()).await.is_ok() {
             return answer(200, &[("content-type", "text/event-stream")], ": cancelled\n\n");
         }
     }
