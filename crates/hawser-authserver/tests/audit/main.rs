@@ -2,6 +2,12 @@
 //! the whole of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
+#[path = "../http/answer.rs"]
+#[allow(dead_code, reason = "shared with the other tests")]
+mod answer;
+#[path = "../http/browser.rs"]
+#[allow(dead_code, reason = "shared with the other tests")]
+mod browser;
 #[path = "../http/test_store.rs"]
 #[allow(dead_code, reason = "shared with the other tests")]
 mod test_store;

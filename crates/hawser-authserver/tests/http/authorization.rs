@@ -4,7 +4,9 @@ use hawser_authserver::{AuthServerConfig, Resource};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::world::{Browser, CALLBACK, ISSUER, RESOURCE, World, challenge_of, claims, config};
+use crate::answer::claims;
+use crate::browser::Browser;
+use crate::world::{CALLBACK, ISSUER, RESOURCE, World, challenge_of, config};
 
 #[tokio::test]
 async fn az1_az3_an_untrusted_redirect_gets_a_page_and_never_a_redirect() {

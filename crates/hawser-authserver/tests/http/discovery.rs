@@ -5,7 +5,8 @@ use hawser_authserver::{AuthServerConfig, DevelopmentLogin, LoginMethods, Resour
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use crate::world::{ISSUER, World, claims, config, jose_header};
+use crate::answer::{claims, jose_header};
+use crate::world::{ISSUER, World, config};
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";

@@ -7,7 +7,9 @@ use hawser_authserver::{AuthServerConfig, ClientAddress, LoginMethods, Resource}
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use crate::world::{Answer, Browser, World, claims, config};
+use crate::answer::{Answer, claims};
+use crate::browser::Browser;
+use crate::world::{World, config};
 
 const PASSWORD: &str = "correct horse";
 

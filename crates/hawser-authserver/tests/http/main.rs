@@ -2,7 +2,9 @@
 //! tests move.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic here is a failed test")]
 
+mod answer;
 mod authorization;
+mod browser;
 mod discovery;
 mod login;
 mod outage;

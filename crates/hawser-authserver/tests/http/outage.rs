@@ -7,7 +7,9 @@ use hawser_store::RedbStore;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::world::{Browser, World, claims, config};
+use crate::answer::claims;
+use crate::browser::Browser;
+use crate::world::{World, config};
 
 #[tokio::test]
 async fn an_outage_of_the_store_is_a_503_that_loses_and_revokes_nothing() {

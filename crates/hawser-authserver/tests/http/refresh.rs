@@ -8,7 +8,8 @@ use hawser_store::Store as _;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::world::{ISSUER, RESOURCE, World, claims, config};
+use crate::answer::claims;
+use crate::world::{ISSUER, RESOURCE, World, config};
 
 fn refresh_token(tokens: &Value) -> &str {
     tokens["refresh_token"].as_str().expect("every answer has a refresh token")

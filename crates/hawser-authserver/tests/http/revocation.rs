@@ -5,7 +5,8 @@ use hawser_store::Store as _;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::world::{World, claims};
+use crate::answer::claims;
+use crate::world::World;
 
 async fn standing(world: &World, tokens: &Value) -> GrantStanding {
     let claims = claims(&tokens["access_token"]);

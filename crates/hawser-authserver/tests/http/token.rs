@@ -7,7 +7,8 @@ use hawser_authserver::GrantStanding;
 use http::{Method, Request, StatusCode};
 use serde_json::json;
 
-use crate::world::{ISSUER, RESOURCE, VERIFIER, World, basic, claims, config, jose_header};
+use crate::answer::{claims, jose_header};
+use crate::world::{ISSUER, RESOURCE, VERIFIER, World, basic, config};
 
 #[tokio::test]
 async fn jw1_jw2_tk10_the_access_token_is_an_rfc_9068_token() {

@@ -1,6 +1,5 @@
 //! A server with a client and a browser in front of it.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,18 +11,18 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bytes::Bytes;
 use hawser_authserver::{
     AuthServer, AuthServerConfig, ClientAddress, DevelopmentLogin, LocalUser, LoginMethods, OpenError, Resource,
 };
 use hawser_owner::{Clock, KeyRing, KeyRingDocument, SystemEntropy, Timestamp};
 use hawser_store::{MemoryStore, Store};
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use url::Url;
 
+use crate::answer::Answer;
+use crate::browser::Browser;
 use crate::test_store::TestStore;
 
 pub(crate) const ISSUER: &str = "http://127.0.0.1:8420";
@@ -39,12 +38,6 @@ pub(crate) struct World {
     ring: Arc<KeyRing>,
     seconds: Arc<AtomicU64>,
     clock: Clock,
-}
-
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
 }
 
 pub(crate) fn config() -> AuthServerConfig {
@@ -291,145 +284,4 @@ impl Client {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).extend_pairs(extra).finish();
         format!("/oauth/authorize?{query}")
     }
-}
-
-/// A browser: cookies, and forms that it fills in.
-pub(crate) struct Browser<'w> {
-    world: &'w World,
-    pub(crate) cookies: BTreeMap<String, String>,
-}
-
-impl<'w> Browser<'w> {
-    pub(crate) fn new(world: &'w World) -> Self {
-        Self { world, cookies: BTreeMap::new() }
-    }
-
-    pub(crate) fn cookie_header(&self) -> String {
-        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
-    }
-
-    pub(crate) async fn get(&mut self, location: &str) -> Answer {
-        let request = Request::get(path_of(location)).header(header::COOKIE, self.cookie_header());
-        let answer = self.world.send(request.body(Body::empty()).unwrap()).await;
-        self.keep_cookies(&answer);
-        answer
-    }
-
-    pub(crate) async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Answer {
-        let cookie = self.cookie_header();
-        let answer = self.world.post_with(path, form, &[("cookie", &cookie)]).await;
-        self.keep_cookies(&answer);
-        answer
-    }
-
-    fn keep_cookies(&mut self, answer: &Answer) {
-        for value in answer.headers.get_all(header::SET_COOKIE) {
-            let pair = value.to_str().unwrap().split(';').next().unwrap();
-            let (name, value) = pair.split_once('=').unwrap();
-            self.cookies.insert(name.to_owned(), value.to_owned());
-        }
-    }
-
-    /// Sends the page's form back with more fields.
-    pub(crate) async fn submit(&mut self, path: &str, page: &Answer, fields: &[(&str, &str)]) -> Answer {
-        let (request, csrf) = (page.field("request"), page.field("csrf"));
-        self.post(path, &[&[("request", request.as_str()), ("csrf", &csrf)], fields].concat()).await
-    }
-
-    /// Opens the authorization request and logs in; gives back the consent page.
-    pub(crate) async fn log_in(&mut self, client: &Client, user: &str, extra: &[(&str, &str)]) -> Answer {
-        let page = self.get(&client.request(extra)).await;
-        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
-        let answer = self.submit("/oauth/login", &page, &[("development_user", user)]).await;
-        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
-        self.get(&answer.location()).await
-    }
-
-    /// Logs in and approves; gives back the redirect to the client.
-    pub(crate) async fn grant(&mut self, client: &Client, user: &str, extra: &[(&str, &str)]) -> Answer {
-        let consent = self.log_in(client, user, extra).await;
-        let answer = self.submit("/oauth/consent", &consent, &[("decision", "approve")]).await;
-        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
-        answer
-    }
-}
-
-fn path_of(location: &str) -> &str {
-    location.strip_prefix(ISSUER).unwrap_or(location)
-}
-
-impl Answer {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    pub(crate) fn location(&self) -> String {
-        self.header("location").to_owned()
-    }
-
-    /// The parameters of a redirect; each must occur once.
-    pub(crate) fn location_parameters(&self) -> BTreeMap<String, String> {
-        let mut parameters = BTreeMap::new();
-        for (name, value) in Url::parse(&self.location()).unwrap().query_pairs() {
-            assert!(parameters.insert(name.into_owned(), value.into_owned()).is_none(), "{}", self.location());
-        }
-        parameters
-    }
-
-    /// The value of a hidden field.
-    pub(crate) fn field(&self, name: &str) -> String {
-        let text = self.text();
-        let marker = format!("name=\"{name}\" value=\"");
-        let rest = text.split(&marker).nth(1).unwrap_or_else(|| panic!("no field {name} in {text}"));
-        rest.split('"').next().unwrap().to_owned()
-    }
-
-    /// Asserts an OAuth error on a machine endpoint.
-    #[track_caller]
-    pub(crate) fn is_error(&self, status: u16, error: &str) {
-        assert_eq!((self.status.as_u16(), self.json()["error"].as_str()), (status, Some(error)), "{}", self.text());
-        assert_eq!(self.header("cache-control"), "no-store");
-        assert_eq!(self.header("content-type"), "application/json");
-    }
-
-    /// Asserts an error redirect to the client.
-    #[track_caller]
-    pub(crate) fn is_error_redirect(&self, error: &str) {
-        assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.text());
-        let parameters = self.location_parameters();
-        assert_eq!(parameters["error"], error, "{parameters:?}");
-        assert_eq!(parameters["iss"], ISSUER);
-        assert!(!parameters.contains_key("code"));
-    }
-
-    /// Asserts a page without a redirect.
-    #[track_caller]
-    pub(crate) fn is_error_page(&self, status: u16) {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text());
-        assert!(!self.headers.contains_key("location"));
-        assert!(self.header("content-type").starts_with("text/html"));
-    }
-}
-
-/// The claims of a JWT, unverified.
-pub(crate) fn claims(jwt: &Value) -> Value {
-    part(jwt.as_str().unwrap(), 1)
-}
-
-/// The header of a JWT.
-pub(crate) fn jose_header(jwt: &Value) -> Value {
-    part(jwt.as_str().unwrap(), 0)
-}
-
-fn part(jwt: &str, index: usize) -> Value {
-    let part = jwt.split('.').nth(index).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
