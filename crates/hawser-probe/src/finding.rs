@@ -176,7 +176,7 @@ const SESSION_GUESSABLE: Entry = Entry {
 };
 
 const UNKNOWN_SESSION_SERVED: Entry = Entry {
-    severity: Severity::Medium,
+    severity: Severity::High,
     expected: "a session id that never was is refused",
     citation: SESSIONS,
     remedy: "Answer 404 to a session id that the server does not know, on every method.",

@@ -80,6 +80,7 @@ fn path_matches(path: &str, of_cookie: &str) -> bool {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -102,6 +103,15 @@ mod tests {
         assert_eq!(line(&jar, "http://a.test/oauthx").as_deref(), Some("t=2"));
         assert_eq!(line(&jar, "http://b.test/oauth/consent"), None);
         assert_eq!(line(&jar, "http://a.test:81/oauth/consent"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_survived_and_leaks_to_no_other_origin(text in "[ -~]{0,60}") {
+            let mut jar = Jar::default();
+            set(&mut jar, "http://a.test/x/y", &text);
+            prop_assert_eq!(line(&jar, "http://b.test/x/y"), None);
+        }
     }
 
     #[test]

@@ -183,6 +183,17 @@ async fn another_status_than_404_is_found() {
 }
 
 #[tokio::test]
+async fn where_session_ids_are_ignored_nothing_is_claimed_about_strangers() {
+    let report = examine(&Fake::start(Hole::IgnoresSessions).await).await;
+    for fault in [Fault::UnknownSessionServed, Fault::AlteredSessionServed, Fault::DeletedSessionServed] {
+        assert!(operations(&report, fault).contains(&Operation::ToolsCall), "{fault:?}");
+    }
+    assert!(report.findings.iter().all(|finding| finding.id != Fault::StrangerAdmitted));
+    assert!(report.attempts_by(Attacker::Stranger).all(|attempt| attempt.state != State::Accepted));
+    assert!(report.not_examined.iter().any(|gap| gap.what.starts_with("tools/call")), "{:?}", report.not_examined);
+}
+
+#[tokio::test]
 async fn a_refresh_that_changes_the_subject_is_found() {
     let report = examine(&Fake::start(Hole::RenamesOnRefresh).await).await;
     assert_eq!(operations(&report, Fault::PrincipalChangesOnRefresh), []);

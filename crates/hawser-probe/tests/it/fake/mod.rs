@@ -50,6 +50,8 @@ pub(crate) enum Hole {
     ComparesHalf,
     /// Unknown sessions get 400.
     Unknown400,
+    /// Session ids are given out and never looked at.
+    IgnoresSessions,
     /// A refresh changes the subject.
     RenamesOnRefresh,
 }

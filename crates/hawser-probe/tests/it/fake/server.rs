@@ -93,6 +93,9 @@ fn admit(shared: &Arc<Shared>, caller: &Caller, parts: &Parts, message: &Value) 
         return Ok(String::new());
     }
     let Some(sent) = text(&parts.headers, "mcp-session-id") else { return Err(answer(400, &[], "no session id")) };
+    if shared.hole == Hole::IgnoresSessions {
+        return Ok(sent);
+    }
     let mut tables = shared.tables();
     let half = |id: &str| id.get(..16).map(str::to_owned);
     let found = match shared.hole {
