@@ -9,7 +9,7 @@ use hawser_identity::{Authenticated, Authenticator};
 use hawser_mcp::{
     Body as Frames, ErrorObject, Message, Request as RpcRequest, Response as RpcResponse, code, method, parse_body,
 };
-use hawser_owner::{Clock, Entropy, KeyRing, Owned, Refusal, Refused};
+use hawser_owner::{Clock, Entropy, KeyRing, Owned, PrincipalKind, Refusal, Refused};
 use hawser_store::Store;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -224,16 +224,18 @@ impl Inner {
             let text = "the header `Mcp-Session-Id` is missing; send `initialize` first";
             Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text))
         })?;
-        let admitted = self.sessions.admit(endpoint, presented, authenticated).await;
-        admitted.map_err(|error| {
+        let admitted = self.sessions.admit(endpoint, presented, authenticated).await.map_err(|error| {
             match &error {
                 AdmitError::Refused(refused) => audit::refused(endpoint.name(), operation, refused, authenticated),
                 AdmitError::Store(error) => {
                     error!(endpoint = endpoint.name(), %error, "a session could not be looked up");
                 }
             }
-            error.into()
-        })
+            Rejection::from(error)
+        })?;
+        // After the handle, so that the answer tells nothing about sessions of others.
+        require_scopes(endpoint, authenticated)?;
+        Ok(admitted)
     }
 
     async fn post<B>(
@@ -253,6 +255,7 @@ impl Inner {
             && request.method == method::INITIALIZE
             && presented.is_none()
         {
+            require_scopes(endpoint, &authenticated)?;
             return self.initialize(endpoint, &authenticated, request).await;
         }
         let session = self.admit(endpoint, &authenticated, presented, operation(&frames)).await?;
@@ -429,6 +432,18 @@ impl Inner {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
         }
     }
+}
+
+/// The scopes that the endpoint demands (RFC 6750 section 3.1, `insufficient_scope`), from the present credential at every
+/// request. Who is let in without a credential has none to narrow.
+fn require_scopes(endpoint: &Endpoint, authenticated: &Authenticated) -> Result<(), Rejection> {
+    if authenticated.principal().kind() == PrincipalKind::Anonymous {
+        return Ok(());
+    }
+    authenticated.require_scopes(&endpoint.resource().scopes).map_err(|error| {
+        audit::unauthenticated(endpoint.name(), &error.to_string());
+        Rejection::Authenticate(error)
+    })
 }
 
 /// What a message asks for, for the audit log.

@@ -10,6 +10,7 @@ use hawser_owner::{
     Timestamp,
 };
 use hawser_probe::mcp::{Mcp, Presented};
+use hawser_probe::oauth::Login;
 use hawser_probe::wire::Answer;
 use hawser_tests::{Everything, Gateway, Oidc, Person, time_backend, until};
 use serde_json::{Value, json};
@@ -395,5 +396,31 @@ async fn tk12_reuse_of_a_refresh_token_ends_the_session() -> Result<()> {
     let back = Person::log_in(&gateway.mcp()?, "alice").await?;
     let session_gone = perform(Operation::Request("ping"), back.mcp(), back.presented_with(&id)).await?;
     ensure!(session_gone.status == 404, "the session of the revoked grant: {}", session_gone.status);
+    Ok(())
+}
+
+/// RS6: a token that is good but not for this: 403 with the scope to ask for; the session stays.
+#[tokio::test]
+async fn rs6_a_token_without_the_scope_gets_403_and_ends_nothing() -> Result<()> {
+    let gateway = Gateway::with_users(json!({ "backends": { "time": time_backend()? } })).await?;
+    let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
+    let id = alice.open().await?.id.clone().context("no session id")?;
+    let mut discovered = alice.grant().discovered.clone();
+    discovered.scope = Some("openid".to_owned());
+    let login = Login { user: "alice".to_owned(), password: Some(hawser_probe::Secret::new("alice")) };
+    let weak = login.authorize(alice.mcp().wire(), discovered, alice.grant().client.clone()).await?;
+
+    let presented = Presented { token: Some(&weak.tokens.access), session: Some(&id), revision: Some("2025-11-25") };
+    for operation in OPERATIONS {
+        let refused = perform(operation, alice.mcp(), presented).await?;
+        ensure!(refused.status == 403, "{operation:?}: {}", refused.status);
+        let challenge = refused.headers.get("www-authenticate").context("no challenge")?.to_str()?;
+        ensure!(
+            challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\"mcp\""),
+            "{challenge}"
+        );
+    }
+    let served = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
+    ensure!(served.status == 200, "the owner's session: {}", served.status);
     Ok(())
 }

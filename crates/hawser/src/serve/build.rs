@@ -82,10 +82,11 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr) -> Result<Part
 }
 
 fn resources(settings: &Settings, url: &str) -> Result<Vec<Resource>, Failure> {
+    // Only the embedded authorization server is sure to know the scope; tokens of others are told apart by their audience.
+    let scopes = if settings.issuers.is_empty() { vec![SCOPE.to_owned()] } else { Vec::new() };
     let resource = |endpoint: &EndpointSettings| {
         let identifier = format!("{url}{}", endpoint.path);
-        let scopes = vec![SCOPE.to_owned()];
-        Resource::new(identifier, format!("Hawser: {}", endpoint.name), scopes, endpoint.anonymous)
+        Resource::new(identifier, format!("Hawser: {}", endpoint.name), scopes.clone(), endpoint.anonymous)
             .map_err(|error| Failure::run(format!("endpoint `{}`: {error}", endpoint.name)))
     };
     settings.endpoints.iter().map(resource).collect()
