@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hawser_tests::{Gateway, Mood, OddBackend, Person, Script, called_text, time_backend};
+use hawser_tests::{Gateway, Mood, OddBackend, Person, Script, called_text, odd_stdio};
 use serde_json::{Value, json};
 
 /// Of the backend, as configured.
@@ -38,7 +38,7 @@ const MOODS: &[Mood] = &[
 async fn stage(script: Script) -> Result<(Gateway, OddBackend, Person)> {
     let odd = OddBackend::start(script).await?;
     let timeout = format!("{}s", TIMEOUT.as_secs());
-    let backends = json!({ "time": time_backend()?, "odd": { "url": odd.url(), "timeout": timeout } });
+    let backends = json!({ "good": odd_stdio("well")?, "odd": { "url": odd.url(), "timeout": timeout } });
     let configuration = json!({ "backends": backends, "limits": { "response_body": "1MiB" } });
     let gateway = Gateway::with_users(configuration).await?;
     let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
@@ -62,8 +62,8 @@ async fn fails_naming_the_backend(alice: &mut Person, what: &str) -> Result<()> 
 
 /// The good backend answers as ever.
 async fn the_rest_works(alice: &mut Person, what: &str) -> Result<()> {
-    let now = alice.call("time_get_current_time", json!({ "timezone": "UTC" })).await;
-    called_text(&now.with_context(|| format!("{what}: the other backend"))?)?;
+    let acted = alice.call("good_act", json!({})).await;
+    called_text(&acted.with_context(|| format!("{what}: the other backend"))?)?;
     Ok(())
 }
 
@@ -89,7 +89,7 @@ async fn a_backend_that_cannot_be_opened_leaves_the_others_listed_and_comes_back
         let what = format!("{mood:?}");
         let (gateway, odd, mut alice) = stage(Script { initialize: mood, ..Script::default() }).await?;
         let tools = alice.tools().await.with_context(|| format!("{what}: {}", gateway.log()))?;
-        ensure!(tools.contains(&"time_get_current_time".to_owned()), "{what}: {tools:?}");
+        ensure!(tools.contains(&"good_act".to_owned()), "{what}: {tools:?}");
         fails_naming_the_backend(&mut alice, &what).await?;
         the_rest_works(&mut alice, &what).await?;
         odd.play(Script::default());
@@ -102,7 +102,7 @@ async fn a_backend_that_cannot_be_opened_leaves_the_others_listed_and_comes_back
 async fn a_bad_list_of_one_backend_leaves_the_others_listed() -> Result<()> {
     let (gateway, odd, mut alice) = stage(Script { list: Mood::Garbage, ..Script::default() }).await?;
     let tools = alice.tools().await.with_context(|| gateway.log())?;
-    ensure!(tools.contains(&"time_get_current_time".to_owned()), "{tools:?}");
+    ensure!(tools.contains(&"good_act".to_owned()), "{tools:?}");
     the_rest_works(&mut alice, "a bad list").await?;
     odd.play(Script::default());
     hawser_tests::until("the tool is listed again", ANSWERED, async || {
@@ -165,13 +165,12 @@ async fn a_backend_that_never_answers_one_user_answers_another() -> Result<()> {
     let mut bob = Person::log_in(&gateway.mcp()?, "bob").await?;
     bob.open().await?;
     called_text(&bob.call("odd_act", json!({})).await?)?;
+    the_rest_works(&mut bob, "before").await?;
     odd.play(Script { call: Mood::Never, ..Script::default() });
+    let before = odd.count("tools/call");
     let stuck = tokio::spawn(async move { fails_naming_the_backend(&mut alice, "stuck").await });
-    let arrived = odd.count("tools/call");
-    hawser_tests::until("the call arrives", ANSWERED, async || {
-        Ok((odd.count("tools/call") > arrived - 1).then_some(()))
-    })
-    .await?;
+    hawser_tests::until("the call arrives", ANSWERED, async || Ok((odd.count("tools/call") > before).then_some(())))
+        .await?;
     odd.play(Script::default());
     let started = Instant::now();
     called_text(&bob.call("odd_act", json!({})).await?)?;

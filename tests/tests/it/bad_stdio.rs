@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hawser_tests::{Gateway, Person, called_text, odd_stdio, time_backend, until};
+use hawser_tests::{Gateway, Person, called_text, odd_stdio, until};
 use serde_json::json;
 
 const ANSWERED: Duration = Duration::from_secs(10);
@@ -11,7 +11,7 @@ const ANSWERED: Duration = Duration::from_secs(10);
 async fn stage(mood: &str) -> Result<(Gateway, Person)> {
     let mut odd = odd_stdio(mood)?;
     odd["timeout"] = "2s".into();
-    let backends = json!({ "time": time_backend()?, "odd": odd });
+    let backends = json!({ "good": odd_stdio("well")?, "odd": odd });
     let gateway = Gateway::with_users(json!({ "backends": backends, "limits": { "response_body": "1MiB" } })).await?;
     let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
     alice.open().await?;
@@ -28,8 +28,7 @@ async fn fails_naming_the_backend(mood: &str) -> Result<()> {
         .with_context(|| gateway.log())?;
     ensure!(started.elapsed() < ANSWERED, "{:?}", started.elapsed());
     ensure!(message.contains("odd"), "the error does not name the backend: {message}");
-    let now = alice.call("time_get_current_time", json!({ "timezone": "UTC" })).await?;
-    called_text(&now)?;
+    called_text(&alice.call("good_act", json!({})).await?)?;
     Ok(())
 }
 
@@ -40,7 +39,7 @@ async fn one_that_dies_at_the_start_is_named_and_its_reason_is_logged() -> Resul
     ensure!(message.contains("odd"), "{message}");
     let logged = async || Ok(gateway.log().contains("a reason to die").then_some(()));
     until("what it said before it died is in the log", ANSWERED, logged).await?;
-    ensure!(alice.tools().await?.contains(&"time_get_current_time".to_owned()));
+    ensure!(alice.tools().await?.contains(&"good_act".to_owned()));
     Ok(())
 }
 
@@ -81,13 +80,13 @@ async fn one_that_floods_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_named() -> Result<()> {
-    let backends = json!({ "time": time_backend()?, "absent": { "command": ["/nowhere/at/all"] } });
+    let backends = json!({ "good": odd_stdio("well")?, "absent": { "command": ["/nowhere/at/all"] } });
     let gateway = Gateway::with_users(json!({ "backends": backends })).await?;
     let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
     alice.open().await?;
     let (_, message) = alice.error("tools/call", json!({ "name": "absent_act", "arguments": {} })).await?;
     ensure!(message.contains("absent"), "{message}");
-    ensure!(alice.tools().await?.contains(&"time_get_current_time".to_owned()));
+    ensure!(alice.tools().await?.contains(&"good_act".to_owned()));
     Ok(())
 }
 
@@ -100,16 +99,16 @@ async fn noise_between_the_lines_is_passed_over() -> Result<()> {
     Ok(())
 }
 
-/// The process ids of children that named themselves in the gateway's log.
-fn children(gateway: &Gateway) -> Vec<u32> {
-    let log = gateway.log();
-    log.match_indices("odd-stdio: ")
-        .filter_map(|(at, _)| {
-            let line = log.get(at..)?.lines().next()?;
-            let digits = line.split_once("process ")?.1;
-            digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-        })
-        .collect()
+/// The processes that `parent` started.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // `pid (name) state parent …`, and the name may hold anything.
+    let parent_of = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()
+    };
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
 fn lives(pid: u32) -> bool {
@@ -121,7 +120,7 @@ fn lives(pid: u32) -> bool {
 async fn stopping_the_gateway_ends_its_children() -> Result<()> {
     let (mut gateway, mut alice) = stage("well").await?;
     called_text(&alice.call("odd_act", json!({})).await?)?;
-    let children = children(&gateway);
+    let children = children(gateway.pid().unwrap_or_default());
     ensure!(!children.is_empty() && children.iter().any(|pid| lives(*pid)), "{children:?} in {}", gateway.log());
     gateway.stop().await?;
     until("all children end", ANSWERED, async || Ok((!children.iter().any(|pid| lives(*pid))).then_some(()))).await
@@ -131,7 +130,7 @@ async fn stopping_the_gateway_ends_its_children() -> Result<()> {
 async fn children_end_when_the_gateway_is_killed() -> Result<()> {
     let (mut gateway, mut alice) = stage("well").await?;
     called_text(&alice.call("odd_act", json!({})).await?)?;
-    let children = children(&gateway);
+    let children = children(gateway.pid().unwrap_or_default());
     ensure!(!children.is_empty(), "{}", gateway.log());
     gateway.kill().await?;
     until("all children end", ANSWERED, async || Ok((!children.iter().any(|pid| lives(*pid))).then_some(()))).await

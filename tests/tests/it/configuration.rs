@@ -28,7 +28,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake { file: "backends:\n  a: {}\n", line: 2, says: &["url", "command"] },
     Mistake {
         file: "backends:\n  a:\n    url: http://127.0.0.1:1/mcp\n    command: [true]\n",
-        line: 2,
+        line: 4,
         says: &["url", "command"],
     },
     Mistake { file: "endpoints:\n  default:\n    path: /mcp\n    backends: [nobody]\n", line: 4, says: &["nobody"] },

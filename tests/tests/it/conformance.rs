@@ -41,8 +41,8 @@ async fn visit(authorize: &str, redirect_uri: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs one scenario and returns its checks.
-async fn run(scenario: &str) -> Result<Vec<Value>> {
+/// Runs the suite and returns its checks.
+async fn run() -> Result<Vec<Value>> {
     let gateway = Gateway::with_users(json!({})).await?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let redirect_uri = format!("http://127.0.0.1:{port}/callback");
@@ -50,7 +50,7 @@ async fn run(scenario: &str) -> Result<Vec<Value>> {
     let results = TempDir::with_prefix("hawser-conformance-")?;
 
     let mut command = Command::new(node()?);
-    command.arg(package_file(SUITE)?).args(["authorization", "--url", gateway.url(), "--scenario", scenario]);
+    command.arg(package_file(SUITE)?).args(["authorization", "--url", gateway.url()]);
     command.args(["--client-id", &client_id, "--resource", gateway.mcp()?.as_str(), "--port", &port.to_string()]);
     command.arg("--output-dir").arg(results.path()).current_dir(results.path());
     let mut suite = Process::start("the conformance suite", &mut command)?;
@@ -84,23 +84,19 @@ fn checks_in(folder: &std::path::Path) -> Result<Vec<Value>> {
     Ok(checks)
 }
 
-/// Every check succeeded, and the one that names the scenario was among them.
-fn all_succeeded(scenario: &str, checks: &[Value]) -> Result<()> {
-    ensure!(checks.iter().any(|check| check["id"] == scenario), "{scenario} was not checked: {checks:?}");
-    for check in checks {
-        ensure!(check["status"] == "SUCCESS", "{check:#}");
+/// What the suite only recommends, and this authorization server does not offer: client ID metadata documents.
+const NOT_OFFERED: &str = "authorization-server-metadata-cimd";
+
+/// One test for both scenarios: the second one goes on with what the first one found.
+#[tokio::test]
+async fn the_authorization_server_holds_every_scenario() -> Result<()> {
+    let checks = run().await?;
+    for id in ["authorization-server-metadata", "authorization-code-grant"] {
+        ensure!(checks.iter().any(|check| check["id"] == id), "{id} was not checked: {checks:#?}");
+    }
+    for check in &checks {
+        let wanted = if check["id"] == NOT_OFFERED { "WARNING" } else { "SUCCESS" };
+        ensure!(check["status"] == wanted, "{check:#}");
     }
     Ok(())
-}
-
-#[tokio::test]
-async fn authorization_server_metadata_endpoint() -> Result<()> {
-    let scenario = "authorization-server-metadata-endpoint";
-    all_succeeded(scenario, &run(scenario).await?)
-}
-
-#[tokio::test]
-async fn authorization_code_grant() -> Result<()> {
-    let scenario = "authorization-code-grant";
-    all_succeeded(scenario, &run(scenario).await?)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use hawser_probe::wire::Answer;
-use hawser_tests::{Gateway, Person, time_backend};
+use hawser_tests::{Gateway, Person, odd_stdio};
 use serde_json::json;
 
 /// What is compared of two refusals: status, all headers but the date, body.
@@ -32,9 +32,9 @@ fn changed(id: &str, at: usize) -> String {
 #[tokio::test]
 async fn every_bad_session_id_gets_one_and_the_same_404() -> Result<()> {
     let endpoints = json!({ "default": { "path": "/mcp" }, "other": { "path": "/other" } });
-    let mut configuration = json!({ "backends": { "time": time_backend()? }, "endpoints": endpoints });
+    let mut configuration = json!({ "backends": { "odd": odd_stdio("well")? }, "endpoints": endpoints });
     for name in ["default", "other"] {
-        configuration["endpoints"][name]["backends"] = json!(["time"]);
+        configuration["endpoints"][name]["backends"] = json!(["odd"]);
     }
     let gateway = Gateway::with_users(configuration).await?;
     let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
@@ -74,17 +74,17 @@ async fn every_bad_session_id_gets_one_and_the_same_404() -> Result<()> {
         let listening = alice.mcp().listen(alice.presented_with(bad), None).await?;
         ensure!(!listening.is_open(), "GET, {what}: a stream was opened");
     }
-    ensure!(alice.tools().await?.len() == 2, "the owner's session suffered");
+    ensure!(alice.tools().await? == ["odd_act"], "the owner's session suffered");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_session_id_of_another_endpoint_is_unknown_here() -> Result<()> {
     let endpoints = json!({
-        "default": { "path": "/mcp", "backends": ["time"] },
-        "other": { "path": "/other", "backends": ["time"] },
+        "default": { "path": "/mcp", "backends": ["odd"] },
+        "other": { "path": "/other", "backends": ["odd"] },
     });
-    let configuration = json!({ "backends": { "time": time_backend()? }, "endpoints": endpoints });
+    let configuration = json!({ "backends": { "odd": odd_stdio("well")? }, "endpoints": endpoints });
     let gateway = Gateway::with_users(configuration).await?;
     let mut here = Person::log_in(&gateway.mcp()?, "alice").await?;
     let mut there = Person::log_in(&gateway.endpoint("other")?, "alice").await?;
@@ -97,13 +97,13 @@ async fn a_session_id_of_another_endpoint_is_unknown_here() -> Result<()> {
     let mut strayed = here.at(&gateway.endpoint("other")?);
     let error = strayed.open().await.err().map(|error| error.to_string()).unwrap_or_default();
     ensure!(error.contains("401"), "{error:?}");
-    ensure!(here.tools().await?.len() == 2 && there.tools().await?.len() == 2);
+    ensure!(here.tools().await? == ["odd_act"] && there.tools().await? == ["odd_act"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_event_id_that_is_not_one_opens_nothing_of_anybodys() -> Result<()> {
-    let gateway = Gateway::with_users(json!({ "backends": { "time": time_backend()? } })).await?;
+    let gateway = Gateway::with_users(json!({ "backends": { "odd": odd_stdio("well")? } })).await?;
     let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
     alice.open().await?;
     for bad in ["0", "not an event id", "-1", &"9".repeat(300), alice.session_id()?] {
@@ -113,6 +113,6 @@ async fn an_event_id_that_is_not_one_opens_nothing_of_anybodys() -> Result<()> {
         ensure!(!replayed.contains("jsonrpc"), "{bad}: {replayed}");
         ensure!(answer.status.as_u16() < 500, "{bad}: {}", answer.status);
     }
-    ensure!(alice.tools().await?.len() == 2);
+    ensure!(alice.tools().await? == ["odd_act"]);
     Ok(())
 }

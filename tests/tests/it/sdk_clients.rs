@@ -1,7 +1,7 @@
 //! Both SDK families, with their own OAuth flow: log in, call, refresh, call again, over a stdio and an HTTP backend.
 
 use anyhow::{Result, ensure};
-use hawser_tests::{Everything, Gateway, SdkClient, Who, called_text, time_backend};
+use hawser_tests::{Everything, Gateway, Hawser, SdkClient, Who, called_text, time_backend};
 use serde_json::json;
 
 /// A gateway in front of both real backends, and the HTTP one.
@@ -101,6 +101,19 @@ async fn the_development_login_is_enough_without_any_users() -> Result<()> {
     let gateway = Gateway::start(json!({ "backends": { "time": time_backend()? } })).await?;
     let mut client = SdkClient::start(Who::Python)?;
     client.connect(&gateway.mcp()?, "alice", "legacy").await?;
+    let now = client.call("time_get_current_time", json!({ "timezone": "UTC" })).await?;
+    called_text(&now)?;
+    Ok(())
+}
+
+/// A password hashed by the command line, as a person would put it into the configuration.
+#[tokio::test]
+async fn a_password_that_the_command_line_hashed_logs_in() -> Result<()> {
+    let users = json!([{ "name": "zoë", "password": Hawser::hash_password("zoë").await? }]);
+    let auth = json!({ "authorization_server": { "users": users } });
+    let gateway = Gateway::start(json!({ "backends": { "time": time_backend()? }, "auth": auth })).await?;
+    let mut client = SdkClient::start(Who::TypeScript)?;
+    client.connect(&gateway.mcp()?, "zoë", "legacy").await?;
     let now = client.call("time_get_current_time", json!({ "timezone": "UTC" })).await?;
     called_text(&now)?;
     Ok(())
