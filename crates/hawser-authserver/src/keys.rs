@@ -41,6 +41,16 @@ struct StoredKey {
     sealed: String,
 }
 
+impl KeySet {
+    fn sealed_anew(&self, ring: &KeyRing, entropy: &dyn Entropy) -> Result<Self, KeysError> {
+        let sealed_anew = |stored: &StoredKey| {
+            let der = stored.open(ring)?;
+            StoredKey::seal(stored.kid.clone(), stored.state, stored.created, &der, ring, entropy)
+        };
+        Ok(Self { keys: self.keys.iter().map(sealed_anew).collect::<Result<_, _>>()? })
+    }
+}
+
 /// Where a signing key is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,7 +99,11 @@ impl SigningKeys {
         now: Timestamp,
     ) -> Result<Self, KeysError> {
         if let Some(stored) = rows.get::<KeySet>(ROW_ID).await? {
-            return Self::read(&stored.row, ring);
+            let keys = Self::read(&stored.row, ring)?;
+            // Sealed anew at every start, so that the ring key they were sealed under before can be dropped one day. Losing
+            // the race means that another node just did the same.
+            rows.replace(ROW_ID, &stored, &stored.row.sealed_anew(ring, entropy)?, None).await?;
+            return Ok(keys);
         }
         let first = KeySet { keys: vec![StoredKey::generate(ring, entropy, now)?] };
         if rows.create(ROW_ID, &first, None).await? {
@@ -149,8 +163,19 @@ impl StoredKey {
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| KeysError::Key)?;
         let kid = Point::of(der.as_ref())?.kid();
-        let sealed = ring.seal_row(&seal_label(&kid), der.as_ref(), entropy)?;
-        Ok(Self { kid, state: KeyState::Active, created: now, sealed: URL_SAFE_NO_PAD.encode(sealed.0) })
+        Self::seal(kid, KeyState::Active, now, der.as_ref(), ring, entropy)
+    }
+
+    fn seal(
+        kid: String,
+        state: KeyState,
+        created: Timestamp,
+        der: &[u8],
+        ring: &KeyRing,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeysError> {
+        let sealed = ring.seal_row(&seal_label(&kid), der, entropy)?;
+        Ok(Self { kid, state, created, sealed: URL_SAFE_NO_PAD.encode(sealed.0) })
     }
 
     fn open(&self, ring: &KeyRing) -> Result<Zeroizing<Vec<u8>>, KeysError> {

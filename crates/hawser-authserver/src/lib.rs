@@ -9,7 +9,21 @@
 //! - `token`, `grant`, `family`: codes, access tokens (RFC 9068) and refresh tokens that converge on one head;
 //! - `revocation`: RFC 7009; `metadata`: RFC 8414 and OpenID Connect Discovery.
 //!
-//! Decisions are pure functions over explicit time; everything that lasts is a versioned row in the store.
+//! Decisions are pure functions over explicit time; everything that lasts is a versioned row in the store:
+//!
+//! | family | id | holds |
+//! |---|---|---|
+//! | `as-client` | digest of the client id | a registered client |
+//! | `as-grant` | grant id | a grant: its code, its refresh token family |
+//! | `as-denied` | digest of the `jti` | an access token that was revoked on its own |
+//! | `as-login` | digest of the cookie | who is logged in in a browser |
+//! | `as-consent` | digest of all that it was given for | a remembered consent |
+//! | `as-keys` | `signing` | the signing keys, sealed |
+//! | `as-registrations` | number of a time window | a counter |
+//!
+//! Codes, cookies and client secrets are stored as SHA-256, refresh and access tokens not at all. Signing keys and the keys
+//! of refresh token families are sealed under the key ring: signing keys are sealed anew at every start, and a
+//! retired ring key must be kept for `refresh_lifetime` after it last sealed.
 //!
 //! Subjects are `user:NAME` for users with a password and `dev:NAME` for the development login, client ids are
 //! `client-` and random characters: no client can be named like a user (OAuth 2.1 section 7.4), and a development login

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hawser_authserver::GrantStanding;
-use hawser_store::RedbStore;
+use hawser_owner::{KeyRingDocument, KeyState, RingKeyDocument, SystemEntropy};
+use hawser_store::{MemoryStore, RedbStore};
 use http::StatusCode;
 use serde_json::json;
 
@@ -77,6 +78,27 @@ async fn keys_clients_logins_and_grants_survive_a_restart_on_the_embedded_file()
 #[tokio::test]
 async fn another_key_ring_does_not_open_the_stored_keys_and_the_server_says_so() {
     let world = World::new().await;
-    let refused = world.open_with_another_ring(config()).await.unwrap_err().to_string();
+    let other = KeyRingDocument::generate(&SystemEntropy::new()).unwrap();
+    let refused = world.open_with(&other).await.unwrap_err().to_string();
     assert!(refused.contains("key ring"), "{refused}");
+}
+
+#[tokio::test]
+async fn signing_keys_outlive_the_ring_keys_that_they_were_sealed_under() {
+    let world = World::new().await;
+    let first = KeyRingDocument::generate(&SystemEntropy::new()).unwrap();
+    let second = KeyRingDocument::generate(&SystemEntropy::new()).unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let open = async |ring: &KeyRingDocument| world.open_on(store.clone(), ring).await.unwrap().jwks().await;
+    let jwks = open(&first).await;
+    let mut both = second.clone();
+    both.keys.extend(first.keys.iter().map(retired));
+    assert_eq!(open(&both).await, jwks);
+    assert_eq!(open(&second).await, jwks);
+}
+
+fn retired(key: &RingKeyDocument) -> RingKeyDocument {
+    let mut retired = key.clone();
+    retired.state = KeyState::Retired;
+    retired
 }

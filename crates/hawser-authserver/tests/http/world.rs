@@ -87,9 +87,19 @@ impl World {
         Pieces { seconds: self.seconds, ring: self.ring }
     }
 
-    pub(crate) async fn open_with_another_ring(&self, config: AuthServerConfig) -> Result<Arc<AuthServer>, OpenError> {
-        let entropy = Arc::new(SystemEntropy::new());
-        AuthServer::open(config, self.store.clone(), new_ring(), self.clock.clone(), entropy).await
+    /// Opens a server on this store with another key ring.
+    pub(crate) async fn open_with(&self, ring: &KeyRingDocument) -> Result<Arc<AuthServer>, OpenError> {
+        self.open_on(self.store.clone(), ring).await
+    }
+
+    /// Opens a server on another store with another key ring.
+    pub(crate) async fn open_on(
+        &self,
+        store: Arc<dyn Store>,
+        ring: &KeyRingDocument,
+    ) -> Result<Arc<AuthServer>, OpenError> {
+        let ring = Arc::new(KeyRing::try_from(ring).unwrap());
+        AuthServer::open(config(), store, ring, self.clock.clone(), Arc::new(SystemEntropy::new())).await
     }
 
     async fn open(
