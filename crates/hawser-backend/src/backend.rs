@@ -60,6 +60,11 @@ impl Backend {
         &self.0.config.name
     }
 
+    /// Whether every session with it is a child process.
+    pub fn is_stdio(&self) -> bool {
+        matches!(self.0.reach, Reach::Stdio(_))
+    }
+
     /// Opens a session: connects or starts the child, then `initialize` and `notifications/initialized`. A backend that
     /// failed repeatedly is left alone for a while; then this fails at once with [`BackendError::Resting`].
     pub async fn open(&self, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {

@@ -32,6 +32,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
     let cancelled = flight.cancelled();
     let started = tokio::select! {
         biased;
+        () = call.session.ended().cancelled() => return Some(Err(session_ended())),
         () = cancelled.cancelled() => return None,
         started = start(call) => started,
     };
@@ -44,10 +45,10 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
         let item = tokio::select! {
             biased;
             () = call.session.ended().cancelled() => {
-                return Some(Err(ErrorObject::new(code::INTERNAL_ERROR, "the session has ended")));
+                return Some(Err(session_ended()));
             }
             () = cancelled.cancelled() => {
-                exchange.cancel(None).await;
+                exchange.cancel(flight.reason()).await;
                 return None;
             }
             message = flight.attached() => {
@@ -124,6 +125,10 @@ fn has_no_effects(name: &str) -> bool {
             | method::RESOURCES_UNSUBSCRIBE
             | method::LOGGING_SET_LEVEL
     )
+}
+
+fn session_ended() -> ErrorObject {
+    ErrorObject::new(code::INTERNAL_ERROR, "the session has ended")
 }
 
 fn failure(call: &Call<'_>, error: &BackendError) -> ErrorObject {

@@ -295,15 +295,7 @@ async fn set_level(caller: &Caller, request: &Request) -> Answer {
 /// Takes one notification.
 pub(crate) async fn notification(caller: &Caller, told: Notification) {
     match told.method.as_str() {
-        notification::CANCELLED => {
-            let id = told
-                .params
-                .as_ref()
-                .and_then(|params| RequestId::from_raw(Members::read(params, &["requestId"]).ok()?.get("requestId")?));
-            if let Some(id) = id {
-                caller.session.in_flight.cancel(&id);
-            }
-        }
+        notification::CANCELLED => cancel(caller, &told),
         notification::PROGRESS => progress(caller, &told).await,
         client_notification::ROOTS_LIST_CHANGED => {
             for upstream in caller.session.upstreams() {
@@ -317,6 +309,15 @@ pub(crate) async fn notification(caller: &Caller, told: Notification) {
         // `notifications/initialized` completes a handshake that the gateway does itself with every backend; others have no
         // receiver that could be known.
         _ => {}
+    }
+}
+
+/// The client no longer wants an answer; `reason` goes along to the backend.
+fn cancel(caller: &Caller, told: &Notification) {
+    let Some(params) = &told.params else { return };
+    let Ok(members) = Members::read(params, &["requestId"]) else { return };
+    if let Some(id) = members.get("requestId").and_then(RequestId::from_raw) {
+        caller.session.in_flight.cancel(&id, members.string("reason"));
     }
 }
 

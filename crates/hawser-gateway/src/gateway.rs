@@ -90,7 +90,7 @@ impl Gateway {
             let built = Endpoint::new(endpoint).map_err(|reason| GatewayError::Naming { endpoint: name, reason })?;
             endpoints.push(Arc::new(built));
         }
-        let sessions = Arc::new(Sessions::new(SessionsConfig {
+        let sessions = Sessions::new(SessionsConfig {
             ring: dependencies.ring,
             store: dependencies.store,
             grants: dependencies.grants,
@@ -98,7 +98,7 @@ impl Gateway {
             entropy: dependencies.entropy,
             policy: config.sessions,
             limits: config.limits,
-        }));
+        });
         Ok(Self(Arc::new(Inner {
             endpoints,
             authenticator: dependencies.authenticator,

@@ -1,7 +1,7 @@
 //! The client's requests that are being worked on, by the id the client gave them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use hawser_mcp::RequestId;
@@ -23,6 +23,7 @@ struct Running {
     number: u64,
     backend: Option<usize>,
     cancelled: CancellationToken,
+    reason: Arc<OnceLock<String>>,
     attach: mpsc::Sender<Bytes>,
     client_id: Option<String>,
 }
@@ -33,6 +34,7 @@ pub(crate) struct Flight {
     id: RequestId,
     running: Arc<Mutex<HashMap<RequestId, Running>>>,
     cancelled: CancellationToken,
+    reason: Arc<OnceLock<String>>,
     attached: mpsc::Receiver<Bytes>,
 }
 
@@ -63,13 +65,26 @@ impl InFlight {
         let cancelled = CancellationToken::new();
         let (attach, attached) = mpsc::channel(ATTACHED_MAX);
         let client_id = client_id.map(str::to_owned);
-        running.insert(id.clone(), Running { number, backend: None, cancelled: cancelled.clone(), attach, client_id });
-        Ok(Flight { id: id.clone(), running: Arc::clone(&self.running), cancelled, attached })
+        let reason = Arc::<OnceLock<String>>::default();
+        let entry = Running {
+            number,
+            backend: None,
+            cancelled: cancelled.clone(),
+            reason: Arc::clone(&reason),
+            attach,
+            client_id,
+        };
+        running.insert(id.clone(), entry);
+        Ok(Flight { id: id.clone(), running: Arc::clone(&self.running), cancelled, reason, attached })
     }
 
     /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation).
-    pub(crate) fn cancel(&self, id: &RequestId) {
+    pub(crate) fn cancel(&self, id: &RequestId, reason: Option<String>) {
         if let Some(running) = lock(&self.running).get(id) {
+            if let Some(reason) = reason {
+                // The first reason stands; a second cancellation changes nothing.
+                let _ = running.reason.set(reason);
+            }
             running.cancelled.cancel();
         }
     }
@@ -102,6 +117,11 @@ impl Flight {
     /// Tells when the client no longer wants the answer.
     pub(crate) fn cancelled(&self) -> CancellationToken {
         self.cancelled.clone()
+    }
+
+    /// Why, if the client said so.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.reason.get().map(String::as_str)
     }
 
     /// The next message that was attached to this call. Pends while there is none.
@@ -137,9 +157,10 @@ mod tests {
         assert_eq!(in_flight.start(&id, None).unwrap_err(), NotStarted::IdInUse);
         let _other = in_flight.start(&RequestId::string("1"), None).unwrap();
         assert_eq!(in_flight.start(&RequestId::number(2), None).unwrap_err(), NotStarted::TooMany);
-        in_flight.cancel(&RequestId::number(9));
+        in_flight.cancel(&RequestId::number(9), None);
         assert!(!flight.cancelled().is_cancelled());
-        in_flight.cancel(&id);
+        in_flight.cancel(&id, Some("enough".to_owned()));
+        assert_eq!(flight.reason(), Some("enough"));
         assert!(flight.cancelled().is_cancelled());
         drop(flight);
         assert!(in_flight.start(&id, None).is_ok());

@@ -17,6 +17,7 @@ use crate::lists::SessionLists;
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
 use crate::record::SessionRecord;
+use crate::sessions::Sessions;
 use crate::upstream::Upstream;
 
 /// One session.
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     last_stored: AtomicU64,
     upstreams: Vec<Upstream>,
     weak: Weak<Session>,
+    sessions: Weak<Sessions>,
     ended: CancellationToken,
     pub(crate) lists: SessionLists,
     pub(crate) outbox: Outbox,
@@ -50,7 +52,7 @@ pub(crate) struct SessionParts {
 }
 
 impl Session {
-    pub(crate) fn new(parts: SessionParts, limits: &Limits) -> Arc<Self> {
+    pub(crate) fn new(parts: SessionParts, limits: &Limits, sessions: Weak<Sessions>) -> Arc<Self> {
         let SessionParts { claims, endpoint, record, expires } = parts;
         Arc::new_cyclic(|weak| Self {
             claims,
@@ -68,6 +70,7 @@ impl Session {
                 .collect(),
             endpoint,
             weak: weak.clone(),
+            sessions,
             ended: CancellationToken::new(),
             lists: SessionLists::default(),
             outbox: Outbox::new(limits.streams, limits.stream_queue),
@@ -156,6 +159,25 @@ impl Session {
             capabilities: self.capabilities.clone(),
             client_info: self.client_info.clone(),
         }
+    }
+
+    /// Stops a child process of some session that does nothing, to make room for one of this session. Tells whether it did.
+    pub(crate) async fn free_a_child(&self) -> bool {
+        match self.sessions.upgrade() {
+            Some(sessions) => sessions.free_a_child(self.claims.key).await,
+            None => false,
+        }
+    }
+
+    /// Whether a child process runs for this session.
+    pub(crate) fn holds_a_child(&self) -> bool {
+        self.upstreams.iter().any(Upstream::holds_a_child)
+    }
+
+    /// Stops the child processes of this session; they are started again when they are needed.
+    pub(crate) async fn stop_children(&self) {
+        let children = self.upstreams.iter().filter(|upstream| upstream.holds_a_child());
+        futures_util::future::join_all(children.map(Upstream::close)).await;
     }
 
     /// Ends everything that hangs on the session; its backend sessions are closed before this returns.

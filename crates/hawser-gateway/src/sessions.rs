@@ -5,7 +5,7 @@
 //! stranger's request causes neither a store read nor a backend connection, and leaves the owner's session and timers alone.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,6 +50,7 @@ pub(crate) struct SessionsConfig {
 
 /// The sessions of this node.
 pub(crate) struct Sessions {
+    weak: Weak<Sessions>,
     config: SessionsConfig,
     live: papaya::HashMap<SessionKey, Arc<Session>>,
     per_owner: Mutex<HashMap<[u8; OwnerDigest::BYTES], usize>>,
@@ -89,13 +90,14 @@ pub(crate) struct Opening {
 }
 
 impl Sessions {
-    pub(crate) fn new(config: SessionsConfig) -> Self {
-        Self {
+    pub(crate) fn new(config: SessionsConfig) -> Arc<Self> {
+        Arc::new_cyclic(|weak| Self {
+            weak: weak.clone(),
             config,
             live: papaya::HashMap::new(),
             per_owner: Mutex::default(),
             shards: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
-        }
+        })
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -141,7 +143,7 @@ impl Sessions {
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
         let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires };
-        let session = self.insert(&Session::new(parts, &self.config.limits));
+        let session = self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)));
         audit::opened(endpoint.name(), owned.owner(), authenticated.client_id());
         Ok((id, owned.map(|_| session)))
     }
@@ -225,7 +227,7 @@ impl Sessions {
                     client_info: client_info.unwrap_or_else(unknown_client),
                 };
                 let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires: proven.expires() };
-                Ok(Ok(self.insert(&Session::new(parts, &self.config.limits))))
+                Ok(Ok(self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)))))
             }
         }
     }
@@ -342,6 +344,17 @@ impl Sessions {
             self.set_aside(&quiet).await;
         }
         Ok(())
+    }
+
+    /// Stops the child processes of the quietest other session that has any.
+    pub(crate) async fn free_a_child(&self, except: SessionKey) -> bool {
+        match self.quietest(|session| session.key() != except && session.holds_a_child()) {
+            Some(quiet) => {
+                quiet.stop_children().await;
+                true
+            }
+            None => false,
+        }
     }
 
     async fn set_aside(&self, session: &Arc<Session>) {

@@ -67,7 +67,13 @@ impl Upstream {
             capabilities: owner.client_capabilities().clone(),
             client_info: owner.client_info().clone(),
         };
-        let (session, unsolicited) = self.backend.open(&hello).await?;
+        let (session, unsolicited) = match self.backend.open(&hello).await {
+            // A child that nobody uses makes way: its session opens it again when it is needed.
+            Err(BackendError::TooManyChildren { .. }) if owner.free_a_child().await => {
+                self.backend.open(&hello).await?
+            }
+            opened => opened?,
+        };
         crate::unsolicited::forward(Weak::clone(owner.weak()), self.position, session.clone(), unsolicited);
         state.replay(&session).await;
         state.session = Some(session.clone());
@@ -98,6 +104,12 @@ impl Upstream {
         } else {
             state.subscriptions.remove(uri);
         }
+    }
+
+    /// Whether a child process of this session runs for it, as far as that can be told without waiting.
+    pub(crate) fn holds_a_child(&self) -> bool {
+        let opened = |state: &State| state.session.as_ref().is_some_and(BackendSession::is_open);
+        self.backend.is_stdio() && self.state.try_lock().is_ok_and(|state| opened(&state))
     }
 
     /// Ends the backend session.
