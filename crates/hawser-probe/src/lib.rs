@@ -1,6 +1,6 @@
 //! The examination of MCP servers: does a session outlive its token, and does it answer only to its owner?
 //!
-//! [`examine`] takes any MCP server or gateway and two principals. The owner opens a session, refreshes their token and goes
+//! [`examine()`] takes any MCP server or gateway and two principals. The owner opens a session, refreshes their token and goes
 //! on; then everybody who must be refused tries every operation. The crate shares no code with the gateway beside it: what it
 //! says, it learned over HTTP, as any client could.
 

@@ -39,7 +39,12 @@ impl Login {
     }
 
     /// From discovered metadata and a client to tokens.
-    pub async fn authorize(&self, wire: &Wire, discovered: Discovered, client: token::Client) -> Result<Grant, OAuthError> {
+    pub async fn authorize(
+        &self,
+        wire: &Wire,
+        discovered: Discovered,
+        client: token::Client,
+    ) -> Result<Grant, OAuthError> {
         let (state, verifier) = (random_text()?, random_text()?);
         let start = authorization_request(&discovered, &client.id, &state, &verifier)?;
         let mut walk = Walk { wire, login: self, jar: Jar::default(), home: start.origin(), signed_in: false };
