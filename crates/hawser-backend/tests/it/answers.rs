@@ -233,6 +233,27 @@ async fn an_answer_counts_whatever_follows_it_in_the_same_chunk() {
 }
 
 #[tokio::test]
+async fn one_connection_serves_call_after_call_also_when_a_stream_ends_after_its_answer() {
+    let server = Scripted::start(|call| {
+        (call.rpc() == "stream").then(|| {
+            let chunks = futures_util::stream::unfold(Some(event(&result(call))), |text| async move {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                text.map(|text| (Ok(text), None))
+            });
+            crate::scripted::streamed("text/event-stream", chunks)
+        })
+    })
+    .await;
+    let (session, _unsolicited) = server.open().await;
+    for _ in 0..10 {
+        outcome(&mut session.request("json", None).await.unwrap()).await;
+        outcome(&mut session.request("stream", None).await.unwrap()).await;
+    }
+    // A call may start while the stream before it still ends, so there may be a second one.
+    assert!(server.connections() <= 2, "{}", server.connections());
+}
+
+#[tokio::test]
 async fn two_exchanges_do_not_mix() {
     let server = Scripted::start(|call| match call.rpc() {
         "slow" => Some(sse_open(event(&json!({"jsonrpc": "2.0", "method": "notifications/message"})))),

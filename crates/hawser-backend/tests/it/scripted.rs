@@ -1,12 +1,14 @@
 //! An MCP server on loopback that does what a test tells it, and remembers what it was sent.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
+use axum::serve::ListenerExt as _;
 use futures_util::{Stream, stream};
 use hawser_backend::{
     Backend, BackendConfig, BackendName, BackendSession, ChildLimit, ClientHello, Exchange, ExchangeItem, Transport,
@@ -40,6 +42,7 @@ pub(crate) struct Scripted {
     pub(crate) url: String,
     calls: Arc<Mutex<Vec<Call>>>,
     count: watch::Receiver<usize>,
+    connections: Arc<AtomicUsize>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -71,12 +74,22 @@ impl Scripted {
                 script(&call).unwrap_or_else(|| plain(&call))
             }
         });
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&connections);
+        let listener = listener.tap_io(move |_| {
+            accepted.fetch_add(1, Ordering::Relaxed);
+        });
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, calls, count, server }
+        Self { url, calls, count, connections, server }
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
+    }
+
+    /// How many connections were accepted so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Waits until a call like this was received.

@@ -117,6 +117,14 @@ async fn cancelling_reaches_the_child_and_forgets_the_answer() {
 }
 
 #[tokio::test]
+async fn a_dropped_exchange_leaves_nothing_behind() {
+    let (session, _unsolicited) = open("echo").await;
+    drop(session.request("never", None).await.unwrap());
+    let items = all(&mut session.request("notes", None).await.unwrap()).await;
+    assert_eq!(items.len(), 101, "what belongs to the only exchange reaches it");
+}
+
+#[tokio::test]
 async fn duplicate_and_foreign_answers_are_ignored() {
     let (session, _unsolicited) = open("echo").await;
     assert_eq!(ask(&session, "twice").await, "first");
