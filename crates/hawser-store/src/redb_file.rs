@@ -1,8 +1,10 @@
 //! Rows in one embedded file: the default. What was acknowledged survives `kill -9` and a power cut.
 
 mod database;
+mod limits;
 mod open;
 mod overlay;
+mod reader;
 mod table;
 mod writer;
 
@@ -23,8 +25,10 @@ use crate::key::Key;
 use crate::port::{Store, StoreError, Subscription, VALUE_BYTES_MAX, check_message, check_value};
 use crate::row::{Moment, WallClock, system_clock};
 use database::OpenFile;
+use limits::Limits;
 pub use open::OpenError;
 use open::{Disk, Location, PlainDisk};
+use reader::Reader;
 use writer::Writer;
 
 /// How a store file is used.
@@ -56,12 +60,14 @@ impl fmt::Debug for RedbOptions {
 
 /// A store in a file of its own, open in one process at a time.
 ///
-/// Reads run on the calling task: they take microseconds. Writes wait for a thread that makes them durable together.
-/// Channels reach this process alone, which is everyone: another one cannot open the file.
+/// Reads run in threads for blocking work, a bounded number at a time: while the file grows on a disk that stalls, they
+/// wait with it, and the threads of the runtime must not. Writes wait for a thread that makes them durable together. Both
+/// give up after 30 seconds. Channels reach this process alone, which is everyone: another one cannot open the file.
 ///
 /// Dropping it waits until the writes under way are done and the file is closed.
 pub struct RedbStore {
     file: Arc<OpenFile>,
+    reader: Reader,
     writer: Writer,
     clock: WallClock,
     value_bytes_max: usize,
@@ -76,16 +82,17 @@ impl RedbStore {
 
     /// Opens the file with options.
     pub fn open_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, OpenError> {
-        Self::open_on(Box::new(PlainDisk), path.as_ref(), options)
+        Self::open_on(Box::new(PlainDisk), path.as_ref(), options, Limits::default())
     }
 
-    fn open_on(disk: Box<dyn Disk>, path: &Path, options: RedbOptions) -> Result<Self, OpenError> {
+    fn open_on(disk: Box<dyn Disk>, path: &Path, options: RedbOptions, limits: Limits) -> Result<Self, OpenError> {
         let RedbOptions { clock, value_bytes_max, cache_bytes } = options;
         let location = Location { path: path.to_path_buf(), cache_bytes, disk };
         let file = Arc::new(OpenFile::open(location)?);
-        let writer = Writer::start(Arc::clone(&file), Arc::clone(&clock))
+        let reader = Reader::new(Arc::clone(&file), limits);
+        let writer = Writer::start(Arc::clone(&file), Arc::clone(&clock), limits)
             .map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
-        Ok(Self { file, writer, clock, value_bytes_max, channels: Channels::default() })
+        Ok(Self { file, reader, writer, clock, value_bytes_max, channels: Channels::default() })
     }
 }
 
@@ -98,8 +105,7 @@ impl fmt::Debug for RedbStore {
 #[async_trait]
 impl Store for RedbStore {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        let now = Moment::now(&self.clock);
-        Ok(self.file.read(|transaction| table::read(transaction, key, now)).await?)
+        Ok(self.reader.read(key, Moment::now(&self.clock)).await?)
     }
 
     async fn put(&self, key: &Key, value: Bytes, ttl: Option<Duration>) -> Result<(), StoreError> {

@@ -2,23 +2,22 @@
 //!
 //! After an I/O error redb refuses everything until the file is opened anew, for good reason: after a failed `fsync` what
 //! is in its memory and in the kernel's may differ from the disk. So the database sits in a slot, readers hold the slot
-//! for the microseconds of a read, and the writer thread opens the file again when it failed. As long as that does not
-//! work for writing (a full disk), the file is opened for reading alone.
+//! for the time of a read, and the writer thread opens the file again when it failed. As long as that does not work for
+//! writing (a full disk), the file is opened for reading alone.
+//!
+//! A read mostly takes microseconds, but it may wait: for the disk itself, for the slot while the file is opened again, and
+//! for a lock of redb's that is held while the file grows. So everything here blocks; [`Reader`](super::reader::Reader)
+//! keeps that away from tasks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use redb::{Database, Error, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::open::{Location, OpenError};
 use crate::port::Unavailable;
-
-/// How long a read waits for the file to be opened again.
-const REOPEN_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// The database of one file.
 pub(super) struct OpenFile {
@@ -53,23 +52,7 @@ impl OpenFile {
         &self.location
     }
 
-    /// Reads in a snapshot of what was committed last. If the disk had failed just before, waits until the file is open
-    /// again and reads then.
-    pub(super) async fn read<T>(
-        &self,
-        read: impl Fn(&ReadTransaction) -> Result<T, Error> + Send,
-    ) -> Result<T, Unavailable> {
-        let mut reopened = match self.try_read(&read) {
-            Ok(value) => return Ok(value),
-            Err(ReadFailed::Closed(reason)) => return Err(reason),
-            Err(ReadFailed::Failed { reopened, .. }) => reopened,
-        };
-        // Whether it was opened or the time is up, the next attempt says what is the matter.
-        let _ = timeout(REOPEN_WAIT_MAX, reopened.changed()).await;
-        self.try_read(&read).map_err(ReadFailed::into_reason)
-    }
-
-    /// Reads, or fails at once.
+    /// Reads in a snapshot of what was committed last.
     pub(super) fn try_read<T>(&self, read: impl Fn(&ReadTransaction) -> Result<T, Error>) -> Result<T, ReadFailed> {
         let state = self.shared();
         let transaction = match &*state {
@@ -110,7 +93,7 @@ impl OpenFile {
         !self.is_suspect() && matches!(&*self.shared(), State::Writable(_))
     }
 
-    /// Opens the file again. Readers wait meanwhile: they are microseconds from done, and this a few milliseconds.
+    /// Opens the file again. Waits for the reads under way, and lets those that come meanwhile wait.
     pub(super) fn reopen(&self) {
         let mut state = self.exclusive();
         // Closes the file, and with it gives up the lock on it, before it is opened again.

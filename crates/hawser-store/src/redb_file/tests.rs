@@ -7,6 +7,7 @@ mod full;
 mod kill;
 mod opening;
 mod rows;
+mod stall;
 
 use std::process::Command;
 

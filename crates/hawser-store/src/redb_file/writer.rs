@@ -1,7 +1,8 @@
 //! The one thread that writes, and the queue of writes in front of it.
 //!
 //! Making a transaction durable costs the same whether it holds one write or a thousand, so everything that is waiting
-//! when the thread is free goes into one (group commit). A write is answered after its transaction is on the disk.
+//! when the thread is free goes into one (group commit), up to a number of writes and of bytes: what one transaction
+//! changes is in memory until it is committed. A write is answered after its transaction is on the disk.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,20 +16,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::database::OpenFile;
+use super::limits::Limits;
 use super::table::{RowTables, any_past, begin};
 use crate::decision::{Change, Decision};
 use crate::key::Key;
 use crate::port::Unavailable;
 use crate::row::{Current, Moment, WallClock};
 
-/// Bytes that may wait in the queue.
-const QUEUE_BYTES: u32 = 64 * 1024 * 1024;
 /// What a waiting write costs beside its bytes, roughly.
 const WRITE_BYTES: usize = 256;
 /// Writes in one transaction.
 const BATCH_MAX: usize = 1024;
-/// How long a caller waits for the queue and the disk together.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+/// A transaction that holds this many bytes takes no further write.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Pause between two looks at an idle file.
 const IDLE: Duration = Duration::from_secs(1);
 /// Rows past their time that one idle look removes.
@@ -39,6 +39,8 @@ const BATCH_SWEEP_ROWS: usize = 32;
 /// A row's write on its way through the queue.
 trait Job: Send {
     fn key(&self) -> &Key;
+    /// Bytes that it holds.
+    fn bytes(&self) -> usize;
     /// Decides, and keeps the answer until it is durable.
     fn decide(&mut self, current: Option<Current<'_>>, now: Moment) -> Change;
     /// Answers the caller. If the transaction failed, with that.
@@ -50,12 +52,16 @@ struct Waiting<D: Decision> {
     decision: D,
     answer: Option<D::Answer>,
     reply: oneshot::Sender<Result<D::Answer, Unavailable>>,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 impl<D: Decision> Job for Waiting<D> {
     fn key(&self) -> &Key {
         &self.key
+    }
+
+    fn bytes(&self) -> usize {
+        bytes(&self.key, &self.decision)
     }
 
     fn decide(&mut self, current: Option<Current<'_>>, now: Moment) -> Change {
@@ -65,14 +71,21 @@ impl<D: Decision> Job for Waiting<D> {
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), &str>) {
-        let answer = match (outcome, self.answer) {
+        let Self { answer, reply, room, .. } = *self;
+        let answer = match (outcome, answer) {
             (Ok(()), Some(answer)) => Ok(answer),
             (Err(reason), _) => Err(Unavailable { reason: reason.to_owned() }),
             (Ok(()), None) => Err(Unavailable { reason: "the write was not carried out".to_owned() }),
         };
+        // First, so that the caller finds it free.
+        drop(room);
         // A caller that went away wants no answer; its write is done nevertheless.
-        let _ = self.reply.send(answer);
+        let _ = reply.send(answer);
     }
+}
+
+fn bytes(key: &Key, decision: &impl Decision) -> usize {
+    WRITE_BYTES + key.as_str().len() + decision.weight()
 }
 
 /// The way in to the writer thread. Dropping it lets the thread finish what is waiting, close the file and end.
@@ -80,37 +93,45 @@ pub(super) struct Writer {
     /// `None` only while it is dropped.
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     room: Arc<Semaphore>,
+    limits: Limits,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    pub(super) fn start(file: Arc<OpenFile>, clock: WallClock) -> io::Result<Self> {
+    pub(super) fn start(file: Arc<OpenFile>, clock: WallClock, limits: Limits) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("hawser-store".to_owned())
             .spawn(move || Thread { file, clock, jobs, failing: false }.run())?;
-        Ok(Self { queue: Some(queue), room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)), thread: Some(thread) })
+        let room = Arc::new(Semaphore::new(limits.queue_bytes as usize));
+        Ok(Self { queue: Some(queue), room, limits, thread: Some(thread) })
     }
 
     /// Waits until the write is durable, or has failed.
     pub(super) async fn write<D: Decision>(&self, key: &Key, decision: D) -> Result<D::Answer, Unavailable> {
-        match timeout(WAIT_MAX, self.enqueue(key, decision)).await {
+        match timeout(self.limits.wait, self.enqueue(key, decision)).await {
             Ok(answer) => answer,
             Err(_) => Err(Unavailable {
-                reason: format!("a write was not confirmed within {} seconds; it may still happen", WAIT_MAX.as_secs()),
+                reason: format!("a write was not confirmed within {:?}; it may still happen", self.limits.wait),
             }),
         }
     }
 
     async fn enqueue<D: Decision>(&self, key: &Key, decision: D) -> Result<D::Answer, Unavailable> {
         let ended = || Unavailable { reason: "its writer has ended".to_owned() };
-        let bytes = WRITE_BYTES + key.as_str().len() + decision.weight();
-        let bytes = u32::try_from(bytes).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES);
+        // What is larger than the whole queue waits until it is alone there.
+        let bytes = u32::try_from(bytes(key, &decision)).unwrap_or(u32::MAX).min(self.limits.queue_bytes);
         let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| ended())?;
         let (reply, answer) = oneshot::channel();
-        let job = Waiting { key: key.clone(), decision, answer: None, reply, _room: room };
+        let job = Waiting { key: key.clone(), decision, answer: None, reply, room };
         self.queue.as_ref().ok_or_else(ended)?.send(Box::new(job)).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Bytes that the queue still takes.
+    #[cfg(test)]
+    pub(super) fn room_left(&self) -> usize {
+        self.room.available_permits()
     }
 }
 
@@ -139,8 +160,7 @@ impl Thread {
         loop {
             match self.jobs.recv_timeout(pause) {
                 Ok(first) => {
-                    let mut batch = vec![first];
-                    batch.extend(self.jobs.try_iter().take(BATCH_MAX - 1));
+                    let batch = batch(first, &self.jobs);
                     self.carry_out(batch);
                 }
                 Err(RecvTimeoutError::Timeout) => pause = self.idle(),
@@ -202,6 +222,21 @@ impl Thread {
     }
 }
 
+/// What goes into one transaction: what is waiting now, until there is enough of it. The write that makes it enough is the
+/// last one, so a transaction is over the limit by less than one write.
+fn batch(first: Box<dyn Job>, waiting: &Receiver<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let mut bytes = first.bytes();
+    let mut batch = vec![first];
+    while batch.len() < BATCH_MAX
+        && bytes < BATCH_BYTES
+        && let Ok(next) = waiting.try_recv()
+    {
+        bytes += next.bytes();
+        batch.push(next);
+    }
+    batch
+}
+
 /// Carries out all writes in one transaction; none of them if it fails.
 fn commit(database: &Database, batch: &mut [Box<dyn Job>], now: Moment) -> Result<(), Error> {
     let transaction = begin(database)?;
@@ -223,4 +258,58 @@ fn sweep(database: &Database, now: Moment) -> Result<usize, Error> {
     let swept = RowTables::open(&transaction)?.sweep(now, IDLE_SWEEP_ROWS)?;
     transaction.commit()?;
     Ok(swept)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// A write of some bytes that does nothing.
+    struct Load(Key, usize);
+
+    impl Job for Load {
+        fn key(&self) -> &Key {
+            &self.0
+        }
+
+        fn bytes(&self) -> usize {
+            self.1
+        }
+
+        fn decide(&mut self, _current: Option<Current<'_>>, _now: Moment) -> Change {
+            Change::Keep
+        }
+
+        fn finish(self: Box<Self>, _outcome: Result<(), &str>) {}
+    }
+
+    /// How many of these go into each transaction, one after the other.
+    fn batches(loads: &[usize]) -> Vec<usize> {
+        let (queue, waiting) = mpsc::channel::<Box<dyn Job>>();
+        for bytes in loads {
+            queue.send(Box::new(Load(Key::new("row", "a").unwrap(), *bytes))).unwrap();
+        }
+        std::iter::from_fn(|| Some(batch(waiting.try_recv().ok()?, &waiting).len())).collect()
+    }
+
+    #[test]
+    fn what_is_waiting_goes_into_one_transaction() {
+        assert_eq!(batches(&[]), [0_usize; 0]);
+        assert_eq!(batches(&[1]), [1]);
+        assert_eq!(batches(&[300; 1000]), [1000]);
+    }
+
+    #[test]
+    fn a_transaction_is_bounded_in_writes() {
+        assert_eq!(batches(&[300; BATCH_MAX + 1]), [BATCH_MAX, 1]);
+    }
+
+    #[test]
+    fn a_transaction_is_bounded_in_bytes() {
+        assert_eq!(batches(&[1024 * 1024; 20]), [8, 8, 4]);
+        assert_eq!(batches(&[BATCH_BYTES - 1, 1024 * 1024, 1]), [2, 1], "over the limit by less than one write");
+        assert_eq!(batches(&[BATCH_BYTES, 1, 1]), [1, 2]);
+        assert_eq!(batches(&[BATCH_BYTES * 3, BATCH_BYTES * 3]), [1, 1], "one write always goes");
+    }
 }

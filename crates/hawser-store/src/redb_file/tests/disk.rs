@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend};
 
+use super::stall::Stall;
 use super::*;
 
 /// What goes wrong, and when.
 #[derive(Debug, Default)]
-struct Faults {
+pub(super) struct Faults {
     mode: AtomicU8,
     /// Accesses that still work.
     remaining: AtomicI64,
+    /// Where the file grows.
+    pub(super) stall: Stall,
 }
 
 const NONE: u8 = 0;
@@ -58,7 +61,7 @@ impl Faults {
     }
 }
 
-struct FaultyDisk(Arc<Faults>);
+pub(super) struct FaultyDisk(pub(super) Arc<Faults>);
 
 impl Disk for FaultyDisk {
     fn writable(&self, builder: &Builder, file: File) -> Result<Database, DatabaseError> {
@@ -83,6 +86,7 @@ impl StorageBackend for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.faults.stall.pass();
         self.faults.on_write()?;
         self.file.set_len(len)
     }
@@ -128,7 +132,8 @@ impl StorageBackend for FaultyFile {
 
 fn open(path: &Path, options: RedbOptions) -> (RedbStore, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
-    (RedbStore::open_on(Box::new(FaultyDisk(Arc::clone(&faults))), path, options).unwrap(), faults)
+    let disk = Box::new(FaultyDisk(Arc::clone(&faults)));
+    (RedbStore::open_on(disk, path, options, Limits::default()).unwrap(), faults)
 }
 
 fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {

@@ -1,0 +1,81 @@
+//! Reads, away from the threads that tasks run on.
+//!
+//! A read blocks its thread for as long as the disk does. It therefore runs in a thread for blocking work, and only so many
+//! do at a time: a disk that stalls holds these threads until it works again, whether or not their callers still wait, and
+//! must not take all threads that the runtime has for such work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::database::{OpenFile, ReadFailed};
+use super::limits::Limits;
+use super::table;
+use crate::key::Key;
+use crate::port::Unavailable;
+use crate::row::Moment;
+
+/// How long a read that failed waits for the file to be opened again.
+const REOPEN_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// The way to rows that are not changed.
+pub(super) struct Reader {
+    file: Arc<OpenFile>,
+    turns: Arc<Semaphore>,
+    limits: Limits,
+}
+
+impl Reader {
+    pub(super) fn new(file: Arc<OpenFile>, limits: Limits) -> Self {
+        Self { file, turns: Arc::new(Semaphore::new(limits.reads)), limits }
+    }
+
+    /// The value of a row that exists at `now`.
+    pub(super) async fn read(&self, key: &Key, now: Moment) -> Result<Option<Bytes>, Unavailable> {
+        match timeout(self.limits.wait, self.read_or_retry(key, now)).await {
+            Ok(value) => value,
+            Err(_) => Err(Unavailable { reason: format!("the disk did not answer within {:?}", self.limits.wait) }),
+        }
+    }
+
+    /// If the disk had failed just before, waits until the file is open again and reads then.
+    async fn read_or_retry(&self, key: &Key, now: Moment) -> Result<Option<Bytes>, Unavailable> {
+        let mut reopened = match self.read_once(key, now).await? {
+            Ok(value) => return Ok(value),
+            Err(ReadFailed::Closed(reason)) => return Err(reason),
+            Err(ReadFailed::Failed { reopened, .. }) => reopened,
+        };
+        // Whether it was opened or the time is up, the next attempt says what is the matter.
+        let _ = timeout(REOPEN_WAIT_MAX, reopened.changed()).await;
+        self.read_once(key, now).await?.map_err(ReadFailed::into_reason)
+    }
+
+    async fn read_once(&self, key: &Key, now: Moment) -> Result<Result<Option<Bytes>, ReadFailed>, Unavailable> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| Unavailable { reason: "it is closed".to_owned() })?;
+        let (file, key) = (Arc::clone(&self.file), key.clone());
+        let read = spawn_blocking(move || {
+            // Held for as long as the thread is, not just until the caller gives up.
+            let _turn = turn;
+            file.try_read(|transaction| table::read(transaction, &key, now))
+        });
+        read.await.map_err(|error| {
+            if error.is_panic() {
+                self.file.distrust();
+                Unavailable { reason: "the database library failed".to_owned() }
+            } else {
+                Unavailable { reason: "the runtime is shutting down".to_owned() }
+            }
+        })
+    }
+
+    /// Reads that could begin now.
+    #[cfg(test)]
+    pub(super) fn turns_left(&self) -> usize {
+        self.turns.available_permits()
+    }
+}
