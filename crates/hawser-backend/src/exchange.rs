@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::BackendError;
 use crate::link::Flow;
+use crate::name::BackendName;
 use crate::session::SessionCore;
 
 /// Most questions of the server that one exchange keeps in mind.
@@ -53,6 +54,11 @@ impl Exchange {
             core,
             questions: Vec::new(),
         }
+    }
+
+    /// Which server it is with.
+    pub fn backend(&self) -> &BackendName {
+        &self.core.config.name
     }
 
     /// The next item. Cancel safe: no item is lost when the future is dropped. A failure to send the request also arrives

@@ -39,10 +39,19 @@ pub struct ServerHello {
     pub instructions: Option<String>,
 }
 
+/// Most messages that a server may send before it answers `initialize`.
+const MESSAGES_MAX: usize = 1000;
+
 /// Performs the handshake (MCP, Lifecycle, Initialization).
 pub(crate) async fn initialize(core: &Arc<SessionCore>, client: &ClientHello) -> Result<ServerHello, BackendError> {
     let mut exchange = core.begin(method::INITIALIZE, Some(client.to_params())).await?;
+    let mut messages = 0;
     let outcome = loop {
+        messages += 1;
+        if messages > MESSAGES_MAX {
+            let reason = format!("it sent more than {MESSAGES_MAX} messages before it answered initialize");
+            return Err(BackendError::Protocol { backend: core.config.name.clone(), reason });
+        }
         match exchange.next().await {
             ExchangeItem::Notification(notification) => core.state.offer(Message::Notification(notification)),
             ExchangeItem::Request(request) => {

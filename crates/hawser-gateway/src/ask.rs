@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
+use hawser_backend::{BackendError, BackendName, BackendSession, Exchange, ExchangeItem};
 use hawser_mcp::{Outcome, RawJson};
 
 use crate::session::Session;
 use crate::upstream::Upstream;
+
+/// Most messages that may come before the answer to one request.
+pub(crate) const MESSAGES_MAX: usize = 10_000;
 
 /// Asks, and asks once more in a new backend session if the first one turns out to be dead. Only for methods without side
 /// effects.
@@ -53,11 +56,19 @@ pub(crate) const fn may_repeat(error: &BackendError) -> bool {
 
 /// The outcome of an exchange of the gateway's own. Requests in between cannot be put to the client and are left to expire.
 pub(crate) async fn outcome(mut exchange: Exchange) -> Result<Outcome, BackendError> {
-    loop {
+    let backend = exchange.backend().clone();
+    for _ in 0..MESSAGES_MAX {
         match exchange.next().await {
             ExchangeItem::Response(outcome) => return Ok(outcome),
             ExchangeItem::Failed(error) => return Err(error),
             ExchangeItem::Notification(_) | ExchangeItem::Request(_) => {}
         }
     }
+    exchange.cancel(Some("too many messages")).await;
+    Err(flood(backend))
+}
+
+/// What a backend that does not stop talking is refused with.
+pub(crate) fn flood(backend: BackendName) -> BackendError {
+    BackendError::Protocol { backend, reason: format!("it sent more than {MESSAGES_MAX} messages before its answer") }
 }

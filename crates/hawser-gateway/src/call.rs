@@ -6,7 +6,7 @@ use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
 use hawser_mcp::{ErrorObject, Outcome, RawJson, RequestId, Response, code, method, notification};
 use tracing::warn;
 
-use crate::ask::{begin, may_repeat};
+use crate::ask::{MESSAGES_MAX, begin, flood, may_repeat};
 use crate::in_flight::Flight;
 use crate::reply::Out;
 use crate::session::Session;
@@ -41,7 +41,12 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
         Err(error) => return Some(Err(failure(call, &error))),
     };
     let mut repeatable = true;
+    let mut messages = 0;
     loop {
+        if messages > MESSAGES_MAX {
+            exchange.cancel(Some("too many messages")).await;
+            return Some(Err(failure(call, &flood(call.upstream.backend().name().clone()))));
+        }
         let item = tokio::select! {
             biased;
             () = call.session.ended().cancelled() => {
@@ -57,6 +62,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
             }
             item = exchange.next() => item,
         };
+        messages += 1;
         match item {
             ExchangeItem::Response(outcome) => return Some(Ok(outcome)),
             ExchangeItem::Failed(error) => {

@@ -408,6 +408,10 @@ impl Inner {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let limit = self.limits.request_body;
+        // A length that is announced is believed: nobody waits for bytes that will be refused.
+        if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > limit {
+            return Err(EdgeError::BodyTooLarge(limit));
+        }
         let read = Box::pin(Limited::new(body, limit).collect());
         match tokio::time::timeout(self.limits.body_timeout, read).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
