@@ -222,7 +222,7 @@ impl Examiner<'_> {
                 // Word of changed roots makes servers that care ask for them. It is the longest wait of the examination.
                 drop(self.owner_attempt(Operation::RootsListChanged).await);
                 let asked =
-                    if stream.is_open() { stream.wait(window * 3, rpc::Message::is_request).await } else { None };
+                    if stream.is_open() { stream.wait(window * 5, rpc::Message::is_request).await } else { None };
                 let Some(request) = asked else {
                     self.gap(operation.name(), "the server asked the owner nothing, so there was no answer to forge");
                     return None;

@@ -24,6 +24,6 @@ fn login(name: &str) -> Entry {
 }
 
 fn target(fake: &Fake) -> Target {
-    let limits = Limits { request: Duration::from_secs(5), window: Duration::from_millis(80), ..Limits::default() };
+    let limits = Limits { request: Duration::from_secs(5), window: Duration::from_millis(100), ..Limits::default() };
     Target { url: fake.url.clone(), limits, tool: None, slow_tool: None }
 }
