@@ -89,6 +89,9 @@ fn answer(id: &Value, method: &str, message: &Value) -> Value {
             reply(id, &json!({ "protocolVersion": revision, "capabilities": { "tools": {} }, "serverInfo": info }))
         }
         "tools/list" => reply(id, &json!({ "tools": [{ "name": "act", "inputSchema": { "type": "object" } }] })),
+        "tools/call" if message.pointer("/params/name").and_then(Value::as_str) != Some("act") => {
+            json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32602, "message": "Unknown tool" } })
+        }
         "tools/call" => reply(id, &json!({ "content": [{ "type": "text", "text": "acted" }] })),
         "ping" => reply(id, &json!({})),
         _ => json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "Method not found" } }),

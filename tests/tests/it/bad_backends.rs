@@ -11,12 +11,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Until the gateway must have answered, whatever the backend does.
 const ANSWERED: Duration = Duration::from_secs(10);
 
-/// Everything a backend can do wrong in one answer.
+/// Everything a backend can do wrong in one answer; flooding has a test of its own.
 const MOODS: &[Mood] = &[
     Mood::Garbage,
     Mood::GarbageEvents,
     Mood::Never,
-    Mood::Floods,
     Mood::ClosesMidStream,
     Mood::ClosesMidBody,
     Mood::Huge,
@@ -33,6 +32,10 @@ const MOODS: &[Mood] = &[
     Mood::Status(500),
     Mood::Status(503),
 ];
+
+/// Those that matter before there is a session: an answer that is none, no answer, one that breaks off, an error.
+const OPENING_MOODS: &[Mood] =
+    &[Mood::Garbage, Mood::Never, Mood::ClosesMidBody, Mood::Huge, Mood::WrongType, Mood::NoResult, Mood::Status(401)];
 
 /// A gateway in front of a good backend and of the odd one, and Alice with a session.
 async fn stage(script: Script) -> Result<(Gateway, OddBackend, Person)> {
@@ -85,7 +88,7 @@ async fn a_bad_answer_to_a_call_is_an_error_that_names_the_backend_and_the_sessi
 
 #[tokio::test]
 async fn a_backend_that_cannot_be_opened_leaves_the_others_listed_and_comes_back() -> Result<()> {
-    for &mood in MOODS {
+    for &mood in OPENING_MOODS {
         let what = format!("{mood:?}");
         let (gateway, odd, mut alice) = stage(Script { initialize: mood, ..Script::default() }).await?;
         let tools = alice.tools().await.with_context(|| format!("{what}: {}", gateway.log()))?;
@@ -96,6 +99,26 @@ async fn a_backend_that_cannot_be_opened_leaves_the_others_listed_and_comes_back
         comes_back(&mut alice).await.with_context(|| format!("after {what}: {}", gateway.log()))?;
     }
     Ok(())
+}
+
+/// Notifications without end are no sign of life: the call ends in time, and what came before it is not more than fits.
+#[tokio::test]
+async fn a_flood_of_notifications_instead_of_an_answer_is_an_error() -> Result<()> {
+    let (_gateway, odd, mut alice) = stage(Script::default()).await?;
+    odd.play(Script { call: Mood::Floods, ..Script::default() });
+    fails_naming_the_backend(&mut alice, "a flood in a call").await?;
+    the_rest_works(&mut alice, "a flood in a call").await?;
+    odd.play(Script::default());
+    comes_back(&mut alice).await
+}
+
+#[tokio::test]
+async fn a_flood_of_notifications_instead_of_an_opening_is_an_error() -> Result<()> {
+    let (_gateway, odd, mut alice) = stage(Script { initialize: Mood::Floods, ..Script::default() }).await?;
+    fails_naming_the_backend(&mut alice, "a flood at the start").await?;
+    the_rest_works(&mut alice, "a flood at the start").await?;
+    odd.play(Script::default());
+    comes_back(&mut alice).await
 }
 
 #[tokio::test]

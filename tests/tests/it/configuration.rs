@@ -35,7 +35,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         file: "auth:\n  authorization_server:\n    refresh_grace: 10m\n",
         line: 3,
-        says: &["refresh_grace", "300"],
+        says: &["refresh_grace", "10m"],
     },
     Mistake { file: "store: redis\n", line: 1, says: &["redis", "file", "memory"] },
     Mistake { file: "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", line: 2, says: &["listen"] },
