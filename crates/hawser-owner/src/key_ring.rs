@@ -189,7 +189,7 @@ impl KeyRing {
             None => self.active(),
             Some(id) => self.find(id)?,
         };
-        Some((key.id, expand(&key.derive, label)))
+        Some((key.id, expand(&key.derive, "derived/", label)))
     }
 
     /// Encrypts a secret for the store. `row` names where it lives (and whose it is): the ciphertext opens nowhere else.
@@ -247,14 +247,14 @@ impl RingKey {
         }
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"hawser key ring v1").extract(&secret);
         let aead = |label| {
-            UnboundKey::new(&AES_256_GCM, expand(&prk, label).as_slice()).map(LessSafeKey::new).map_err(|_| wrong())
+            UnboundKey::new(&AES_256_GCM, expand(&prk, "", label).as_slice()).map(LessSafeKey::new).map_err(|_| wrong())
         };
         Ok(Self {
             id: document.id,
             state: document.state,
             seal: aead("handle")?,
             row: aead("row")?,
-            owner: hmac::Key::new(hmac::HMAC_SHA256, expand(&prk, "owner").as_slice()),
+            owner: hmac::Key::new(hmac::HMAC_SHA256, expand(&prk, "", "owner").as_slice()),
             derive: prk.clone(),
         })
     }
@@ -264,11 +264,12 @@ impl RingKey {
     }
 }
 
-/// HKDF-Expand (RFC 5869 section 2.3) to 32 bytes. The lengths are constants within the limits of the function.
+/// HKDF-Expand (RFC 5869 section 2.3) to 32 bytes. The lengths are constants within the limits of the function. Labels that
+/// come from outside have a space of their own: none of them may name one of the ring's keys.
 #[expect(clippy::expect_used, reason = "32 bytes is within HKDF-SHA-256's limit of 8160 whatever the label")]
-fn expand(prk: &hkdf::Prk, label: &str) -> Zeroizing<[u8; SECRET_BYTES]> {
+fn expand(prk: &hkdf::Prk, space: &str, label: &str) -> Zeroizing<[u8; SECRET_BYTES]> {
     let mut out = Zeroizing::new([0; SECRET_BYTES]);
-    prk.expand(&[b"hawser/v1/", label.as_bytes()], hkdf::HKDF_SHA256)
+    prk.expand(&[b"hawser/v1/", space.as_bytes(), label.as_bytes()], hkdf::HKDF_SHA256)
         .and_then(|okm| okm.fill(out.as_mut_slice()))
         .expect("32 bytes is a length that HKDF-SHA-256 can give");
     out

@@ -124,6 +124,8 @@ impl<T> Proven<T> {
     /// Weighs the handle's standing. The only way to an [`Owned`] for something that existed before this request.
     pub fn admit(self, standing: Standing, now: Timestamp) -> Result<Owned<T>, Refused> {
         let reason = match standing {
+            // It was not when the handle was opened; but finding out its standing may have taken a while.
+            Standing::Live { .. } if now >= self.expires => Refusal::Expired,
             Standing::Live { last_used, idle_seconds } if now.since(last_used).as_secs() <= idle_seconds => {
                 return Ok(Owned { value: self.payload, owner: self.owner, expires: self.expires });
             }

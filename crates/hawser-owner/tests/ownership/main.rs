@@ -1,0 +1,12 @@
+//! Ownership as its users know it: whose a handle is, who is let in, and what is refused.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod admission;
+mod handles;
+mod key_rings;
+mod principals;
+mod rows;
+mod tampering;
+mod time;
+mod world;
