@@ -15,6 +15,7 @@ mod bad_requests;
 mod bad_stdio;
 mod configuration;
 mod conformance;
+mod demo;
 mod external_issuers;
 mod handles;
 mod inspector;

@@ -12,6 +12,7 @@ use hawser_owner::{
 use hawser_probe::mcp::{Mcp, Presented};
 use hawser_probe::oauth::Login;
 use hawser_probe::wire::Answer;
+use hawser_store::{Key, RedbStore, Store as _};
 use hawser_tests::{Everything, Gateway, Oidc, Person, time_backend, until};
 use serde_json::{Value, json};
 
@@ -99,19 +100,19 @@ fn whole(answer: &Answer) -> (u16, BTreeMap<String, Vec<u8>>, Vec<u8>) {
 }
 
 /// A session id made with the gateway's own keys: the only way to a well-sealed id whose time is up.
-struct ForgedClaims;
+struct ForgedClaims([u8; 16]);
 
 impl Payload for ForgedClaims {
     const KIND: HandleKind = HandleKind::Session;
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[7; 16]);
+        out.extend_from_slice(&self.0);
         out.extend_from_slice(&[3, 0, 0]);
         out.extend_from_slice(&86_400_u32.to_be_bytes());
     }
 
-    fn decode(_: &[u8]) -> Option<Self> {
-        Some(Self)
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().copied().map(Self)
     }
 }
 
@@ -130,7 +131,7 @@ fn sealed(
     let ring = KeyRing::try_from(ring)?;
     let principal = Principal::user(Issuer::new(issuer)?, None, Subject::new(subject)?);
     let binding = Binding { endpoint: EndpointId::of_path("/mcp"), principal: &principal, issued, expires };
-    Ok(ring.mint(&binding, ForgedClaims, &SystemEntropy::new())?.0)
+    Ok(ring.mint(&binding, ForgedClaims([7; 16]), &SystemEntropy::new())?.0)
 }
 
 /// A gateway in front of two backends, with its own authorization server and two issuers that nobody here wrote.
@@ -422,5 +423,43 @@ async fn rs6_a_token_without_the_scope_gets_403_and_ends_nothing() -> Result<()>
     }
     let served = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
     ensure!(served.status == 200, "the owner's session: {}", served.status);
+    Ok(())
+}
+
+/// Threat 6: a record that binds to token bytes, as the original report had it, is nobody's: refused, removed, and never
+/// claimed by whoever asks first.
+#[tokio::test]
+async fn a_stored_record_of_another_format_is_refused_and_removed() -> Result<()> {
+    let mut scene = Scene::set().await?;
+    let url = scene.gateway.mcp()?;
+    let mut alice = Person::log_in_at(&scene.here, &url, "alice").await?;
+    let id = alice.open().await?.id.clone().context("no session id")?;
+    owner_goes_on(&mut alice).await?;
+    scene.gateway.stop().await?;
+
+    let ring = KeyRing::try_from(&scene.ring)?;
+    let principal = Principal::user(Issuer::new(scene.here.issuer())?, None, Subject::new("alice")?);
+    let opened = ring.open::<ForgedClaims>(&id, EndpointId::of_path("/mcp"), &principal, now());
+    let name = opened.map_err(|refused| anyhow::anyhow!("{:?}", refused.reason))?.claims().0;
+    let name = name.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let row = Key::new("session", &name)?;
+    let file = scene.gateway.dir().join("data/hawser.redb");
+    let old = br#"{"vmcp.token.hash":"9f86d081884c7d659a2feaa0c55ad015","vmcp.token.salt":"c2FsdHNhbHQ="}"#;
+    {
+        let store = RedbStore::open(&file)?;
+        ensure!(store.get(&row).await?.is_some(), "the session's record is not where it is looked for");
+        store.put(&row, bytes::Bytes::from_static(old), None).await?;
+    }
+    scene.gateway.start_again().await?;
+
+    for _ in 0..3 {
+        let refused = perform(Operation::Request("ping"), alice.mcp(), alice.presented()?).await?;
+        ensure!(refused.status == 404, "{}", refused.status);
+    }
+    ensure!(scene.gateway.log().contains("foreign_record_removed"), "no audit event");
+    scene.gateway.stop().await?;
+    let store = RedbStore::open(&file)?;
+    let left = store.get(&row).await?.unwrap_or_default();
+    ensure!(!left.windows(5).any(|part| part == b"token"), "the old record is still there");
     Ok(())
 }
