@@ -18,7 +18,9 @@ pub(super) struct Faults {
     /// Accesses that still work.
     remaining: AtomicI64,
     /// Where the file grows.
-    pub(super) stall: Stall,
+    pub(super) growth: Stall,
+    /// Where it is read.
+    pub(super) reading: Stall,
 }
 
 const NONE: u8 = 0;
@@ -81,12 +83,13 @@ impl StorageBackend for FaultyFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.faults.reading.pass();
         self.faults.on_read()?;
         self.file.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.faults.stall.pass();
+        self.faults.growth.pass();
         self.faults.on_write()?;
         self.file.set_len(len)
     }
