@@ -5,6 +5,10 @@ use thiserror::Error;
 /// Asks for an ID token (OpenID Connect Core section 3.1.2.1).
 pub(crate) const OPENID: &str = "openid";
 
+/// Asks for a refresh token (OpenID Connect Core section 11). Who gets one is decided by the client's grant types, so it is
+/// neither offered nor granted; but clients add it to whatever else they ask for, so it is no reason to refuse either.
+pub(crate) const OFFLINE_ACCESS: &str = "offline_access";
+
 /// No scope that exists was asked for, or the text is no list of scopes.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScopeError {
@@ -21,27 +25,35 @@ pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.len() <= 128 && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
-/// What an authorization request gets: the default scopes if it names none, else those it names that exist. Scopes that
-/// do not exist are left out and the answer says what was granted (RFC 6749 section 3.3).
+/// What an authorization request gets: the default scopes if it names none (or `offline_access` alone), else those it names
+/// that exist. Scopes that do not exist are left out and the answer says what was granted (RFC 6749 section 3.3).
 pub(crate) fn requested(text: Option<&str>, known: &[String]) -> Result<Vec<String>, ScopeError> {
     let Some(text) = text else {
         return Ok(known.to_vec());
     };
     let asked = parse(text)?;
+    if asked.is_empty() {
+        return Ok(known.to_vec());
+    }
     let granted: Vec<String> = asked.into_iter().filter(|scope| *scope == OPENID || known.contains(scope)).collect();
     if granted.is_empty() { Err(ScopeError::Unknown) } else { Ok(granted) }
 }
 
-/// What a refreshed access token gets: all that was granted, or the part of it that is named (RFC 6749 section 6).
+/// What a refreshed access token gets: all that was granted, or the part of it that is named (RFC 6749 section 6). Clients
+/// repeat what they asked for at first, `offline_access` included.
 pub(crate) fn narrowed(text: Option<&str>, granted: &[String]) -> Result<Vec<String>, ScopeError> {
     let Some(text) = text else {
         return Ok(granted.to_vec());
     };
     let asked = parse(text)?;
+    if asked.is_empty() {
+        return Ok(granted.to_vec());
+    }
     if asked.iter().all(|scope| granted.contains(scope)) { Ok(asked) } else { Err(ScopeError::Wider) }
 }
 
-/// Distinct scope tokens in a fixed order, so that equal sets are equal texts.
+/// Distinct scope tokens in a fixed order, so that equal sets are equal texts; without `offline_access`, so there may be
+/// none.
 fn parse(text: &str) -> Result<Vec<String>, ScopeError> {
     let mut scopes: Vec<String> = Vec::new();
     for token in text.split(' ').filter(|token| !token.is_empty()) {
@@ -52,8 +64,12 @@ fn parse(text: &str) -> Result<Vec<String>, ScopeError> {
             scopes.push(token.to_owned());
         }
     }
+    if scopes.is_empty() {
+        return Err(ScopeError::Malformed);
+    }
+    scopes.retain(|scope| scope != OFFLINE_ACCESS);
     scopes.sort_unstable();
-    if scopes.is_empty() { Err(ScopeError::Malformed) } else { Ok(scopes) }
+    Ok(scopes)
 }
 
 #[cfg(test)]
@@ -75,6 +91,17 @@ mod tests {
         assert_eq!(requested(Some("mcp offline_access openid"), &known()).unwrap(), ["mcp", "openid"]);
         assert_eq!(requested(Some("profile"), &known()), Err(ScopeError::Unknown));
         assert_eq!(requested(Some("m\"cp"), &known()), Err(ScopeError::Malformed));
+    }
+
+    #[test]
+    fn offline_access_neither_widens_nor_refuses_anything() {
+        assert_eq!(requested(Some("offline_access"), &known()).unwrap(), known());
+        assert_eq!(requested(Some("profile offline_access"), &known()), Err(ScopeError::Unknown));
+        assert_eq!(requested(Some(" "), &known()), Err(ScopeError::Malformed));
+        let granted = ["mcp".to_owned()];
+        assert_eq!(narrowed(Some("mcp offline_access"), &granted).unwrap(), ["mcp"]);
+        assert_eq!(narrowed(Some("offline_access"), &granted).unwrap(), ["mcp"]);
+        assert_eq!(narrowed(Some("admin offline_access"), &granted), Err(ScopeError::Wider));
     }
 
     #[test]

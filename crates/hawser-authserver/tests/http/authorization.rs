@@ -105,6 +105,32 @@ async fn az8_az9_defaults_for_scope_and_resource() {
     }
 }
 
+/// Clients ask for `offline_access` whether it is advertised or not, at times for nothing else, and repeat it at a refresh.
+#[tokio::test]
+async fn offline_access_is_no_reason_to_refuse_and_grants_nothing() {
+    let world = World::new().await;
+    let client = world.public_client().await;
+    for asked in ["offline_access", "mcp offline_access"] {
+        let code = world.code(&client, "alice", &[("scope", asked), ("prompt", "consent")]).await;
+        let tokens = world.redeem(&client, &code).await.json();
+        assert_eq!(tokens["scope"], "mcp", "{asked}");
+        let refresh_token = tokens["refresh_token"].as_str().unwrap();
+        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token), ("scope", asked)];
+        let refreshed = world.token(&client, &form).await;
+        assert_eq!(refreshed.status, StatusCode::OK, "{}", refreshed.text());
+        assert_eq!(claims(&refreshed.json()["access_token"])["scope"], "mcp");
+    }
+}
+
+#[tokio::test]
+async fn a_state_is_not_demanded_and_not_invented() {
+    let world = World::new().await;
+    let client = world.public_client().await;
+    let answer = Browser::new(&world).grant(&client, "alice", &[("state", "")]).await;
+    let parameters = answer.location_parameters();
+    assert_eq!(parameters.keys().map(String::as_str).collect::<Vec<_>>(), ["code", "iss"]);
+}
+
 #[tokio::test]
 async fn az11_a_denial_reaches_the_client_and_grants_nothing() {
     let world = World::new().await;
