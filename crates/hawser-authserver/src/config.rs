@@ -97,7 +97,37 @@ pub struct RegistrationLimits {
     pub unused_lifetime: Duration,
     /// A client that got one is forgotten so long after its last use; at least `refresh_lifetime`.
     pub used_lifetime: Duration,
+    /// Private redirect schemes without a dot that may be registered all the same, lower case. RFC 8252 section 7.1 wants
+    /// reverse domain names, but well-known editors register their own name, and one such address fails a registration.
+    pub private_schemes: Vec<String>,
 }
+
+/// Editors that are known to register `NAME://…` among their redirect URIs.
+const EDITOR_SCHEMES: [&str; 4] = ["cursor", "vscode", "vscode-insiders", "windsurf"];
+
+/// Schemes that browsers and systems give a meaning of their own: never an app that waits for an answer.
+const MEANINGFUL_SCHEMES: [&str; 20] = [
+    "about",
+    "blob",
+    "chrome",
+    "data",
+    "file",
+    "filesystem",
+    "ftp",
+    "http",
+    "https",
+    "intent",
+    "jar",
+    "javascript",
+    "mailto",
+    "sms",
+    "ssh",
+    "tel",
+    "vbscript",
+    "view-source",
+    "ws",
+    "wss",
+];
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -110,6 +140,7 @@ impl Default for RegistrationLimits {
             unused_max: 5000,
             unused_lifetime: DAY,
             used_lifetime: DAY * 120,
+            private_schemes: EDITOR_SCHEMES.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -164,6 +195,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A private redirect scheme cannot be allowed.
+    #[error("redirect scheme {scheme:?}: {reason}")]
+    Scheme {
+        /// The value.
+        scheme: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Nobody could log in.
     #[error("there is no way to log in: configure users, or the development login on loopback")]
     NoLogin,
@@ -198,6 +237,7 @@ impl AuthServerConfig {
         self.validate_resources()?;
         self.validate_scopes()?;
         self.validate_login(&issuer)?;
+        self.validate_private_schemes()?;
         self.validate_durations()
     }
 
@@ -253,7 +293,7 @@ impl AuthServerConfig {
             if !scope::is_token(scope) {
                 return Err(wrong(scope, "not a scope token (RFC 6749 section 3.3)"));
             }
-            if scope == scope::OPENID || scope == "offline_access" {
+            if scope == scope::OPENID || scope == scope::OFFLINE_ACCESS {
                 return Err(wrong(scope, "is not the administrator's to configure"));
             }
             if !seen.insert(scope) {
@@ -290,6 +330,20 @@ impl AuthServerConfig {
                 if !seen.insert(name) {
                     return Err(wrong(name, "occurs twice"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_private_schemes(&self) -> Result<(), ConfigError> {
+        let wrong = |scheme: &str, reason| Err(ConfigError::Scheme { scheme: scheme.to_owned(), reason });
+        for scheme in &self.registration.private_schemes {
+            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.');
+            if !scheme.bytes().all(inner) || !scheme.starts_with(|first: char| first.is_ascii_lowercase()) {
+                return wrong(scheme, "not a URI scheme in lower case (RFC 3986 section 3.1)");
+            }
+            if MEANINGFUL_SCHEMES.contains(&scheme.as_str()) || scheme.starts_with("ms-") {
+                return wrong(scheme, "browsers and systems give it a meaning of their own");
             }
         }
         Ok(())

@@ -22,7 +22,9 @@ pub(crate) enum RedirectUriError {
     UserInformation,
     #[error("a redirect URI over plain http must be on 127.0.0.1, [::1] or localhost")]
     PlainHttp,
-    #[error("the scheme of a redirect URI is https, http on loopback, or a private one with a dot in it")]
+    #[error(
+        "the scheme of a redirect URI is https, http on loopback, or a private one that is a domain name or allowed here"
+    )]
     Scheme,
     #[error("a redirect URI must not contain a parameter of the authorization response")]
     ResponseParameter,
@@ -43,8 +45,8 @@ pub(crate) enum RedirectKind {
     PrivateScheme,
 }
 
-/// Checks a redirect URI at registration.
-pub(crate) fn validate(uri: &str) -> Result<RedirectKind, RedirectUriError> {
+/// Checks a redirect URI at registration. Private schemes have a dot, or are among those that the administrator allows.
+pub(crate) fn validate(uri: &str, private_schemes: &[String]) -> Result<RedirectKind, RedirectUriError> {
     if uri.len() > BYTES_MAX
         || !uri.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>'))
     {
@@ -68,6 +70,7 @@ pub(crate) fn validate(uri: &str) -> Result<RedirectKind, RedirectUriError> {
         "https" => Err(RedirectUriError::Form),
         // Reverse domain names, as RFC 8252 section 7.1 asks; so never `javascript`, `data`, `file` and their kin.
         scheme if scheme.contains('.') => Ok(RedirectKind::PrivateScheme),
+        scheme if private_schemes.iter().any(|allowed| allowed == scheme) => Ok(RedirectKind::PrivateScheme),
         _ => Err(RedirectUriError::Scheme),
     }
 }
@@ -227,13 +230,23 @@ mod tests {
             "/cb",
             "",
         ] {
-            assert!(validate(uri).is_err(), "{uri}");
+            assert!(validate(uri, &[]).is_err(), "{uri}");
         }
-        assert_eq!(validate("https://app.example/cb?x=1"), Ok(RedirectKind::Https));
-        assert_eq!(validate("http://localhost:3000/cb"), Ok(RedirectKind::Loopback));
-        assert_eq!(validate("https://localhost:3000/cb"), Ok(RedirectKind::Loopback));
-        assert_eq!(validate("http://[::1]/cb"), Ok(RedirectKind::Loopback));
-        assert_eq!(validate("com.example.app:/cb"), Ok(RedirectKind::PrivateScheme));
+        assert_eq!(validate("https://app.example/cb?x=1", &[]), Ok(RedirectKind::Https));
+        assert_eq!(validate("http://localhost:3000/cb", &[]), Ok(RedirectKind::Loopback));
+        assert_eq!(validate("https://localhost:3000/cb", &[]), Ok(RedirectKind::Loopback));
+        assert_eq!(validate("http://[::1]/cb", &[]), Ok(RedirectKind::Loopback));
+        assert_eq!(validate("com.example.app:/cb", &[]), Ok(RedirectKind::PrivateScheme));
+    }
+
+    #[test]
+    fn az16_a_scheme_without_a_dot_has_to_be_allowed() {
+        let allowed = ["cursor".to_owned()];
+        assert_eq!(validate("cursor://anysphere.cursor-mcp/oauth/callback", &allowed), Ok(RedirectKind::PrivateScheme));
+        assert_eq!(shown_host("cursor://anysphere.cursor-mcp/oauth/callback"), "cursor:");
+        assert_eq!(validate("cursor2://callback", &allowed), Err(RedirectUriError::Scheme));
+        assert_eq!(validate("javascript://cursor/%0aalert(1)", &allowed), Err(RedirectUriError::Scheme));
+        assert_eq!(validate("cursor://callback#x", &allowed), Err(RedirectUriError::Fragment));
     }
 
     #[test]
@@ -259,7 +272,7 @@ mod tests {
 
         #[test]
         fn az16_whatever_is_registered_is_https_loopback_or_a_dotted_scheme(uri in "[ -~]{0,40}") {
-            if let Ok(kind) = validate(&uri) {
+            if let Ok(kind) = validate(&uri, &[]) {
                 let url = Url::parse(&uri).unwrap();
                 match kind {
                     RedirectKind::Https => prop_assert_eq!(url.scheme(), "https"),

@@ -95,7 +95,7 @@ impl AuthServer {
         let metadata: Metadata = serde_json::from_slice(&body).map_err(|_| {
             TokenError::InvalidClientMetadata("the body is not a JSON object with members of the right types")
         })?;
-        let effective = effective(metadata)?;
+        let effective = effective(metadata, &self.config.registration.private_schemes)?;
         self.refuse_too_many_unused().await?;
         let (client, secret) = self.new_client(&effective)?;
         self.add_client(&client).await?;
@@ -161,7 +161,7 @@ fn grant_types(refreshes: bool) -> &'static [&'static str] {
     if refreshes { &["authorization_code", "refresh_token"] } else { &["authorization_code"] }
 }
 
-fn effective(metadata: Metadata) -> Result<Effective, TokenError> {
+fn effective(metadata: Metadata, private_schemes: &[String]) -> Result<Effective, TokenError> {
     if metadata.jwks.as_ref().is_some_and(has_private_key) {
         return Err(TokenError::InvalidClientMetadata("jwks contains private key material"));
     }
@@ -177,7 +177,7 @@ fn effective(metadata: Metadata) -> Result<Effective, TokenError> {
         return Err(TokenError::InvalidClientMetadata("response_types must be code"));
     }
     let redirect_uris = metadata.redirect_uris.unwrap_or_default();
-    let application_type = application_type(metadata.application_type.as_deref(), &redirect_uris)?;
+    let application_type = application_type(metadata.application_type.as_deref(), &redirect_uris, private_schemes)?;
     Ok(Effective {
         auth_method,
         refreshes: refreshes(metadata.grant_types.as_deref())?,
@@ -203,13 +203,17 @@ fn refreshes(grant_types: Option<&[String]>) -> Result<bool, TokenError> {
 
 /// OpenID Connect Registration section 2: web clients do not redirect to loopback. A client that does not say what it is
 /// (the default there is web) is what its redirect URIs make it, as MCP clients before 2026-07-28 say nothing.
-fn application_type(stated: Option<&str>, redirect_uris: &[String]) -> Result<&'static str, TokenError> {
+fn application_type(
+    stated: Option<&str>,
+    redirect_uris: &[String],
+    private_schemes: &[String],
+) -> Result<&'static str, TokenError> {
     if redirect_uris.is_empty() || redirect_uris.len() > REDIRECT_URIS_MAX {
         return Err(TokenError::InvalidRedirectUri(RedirectUriError::Count));
     }
     let mut native = false;
     for uri in redirect_uris {
-        let kind = redirect_uri::validate(uri).map_err(TokenError::InvalidRedirectUri)?;
+        let kind = redirect_uri::validate(uri, private_schemes).map_err(TokenError::InvalidRedirectUri)?;
         native |= kind != RedirectKind::Https;
     }
     match stated {
@@ -226,9 +230,15 @@ fn application_type(stated: Option<&str>, redirect_uris: &[String]) -> Result<&'
 fn shown(name: &str) -> String {
     let visible = |c: &char| {
         !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}')
+            && !matches!(
+                c,
+                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+                    | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+                    | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+            )
     };
-    name.trim().chars().filter(visible).take(NAME_CHARS_MAX).collect()
+    let text: String = name.chars().filter(visible).take(NAME_CHARS_MAX).collect();
+    text.trim().to_owned()
 }
 
 /// RFC 7517 section 9.3 and RFC 7518 section 6: the members that must never leave their owner.
@@ -244,7 +254,7 @@ mod tests {
     use super::*;
 
     fn of(value: &Value) -> Result<Effective, TokenError> {
-        effective(serde_json::from_value(value.clone()).unwrap())
+        effective(serde_json::from_value(value.clone()).unwrap(), &[])
     }
 
     #[test]
@@ -281,6 +291,7 @@ mod tests {
     #[test]
     fn names_are_shown_without_characters_that_deceive() {
         assert_eq!(shown(" Evil\u{202e}\nApp\u{200b} "), "EvilApp");
+        assert_eq!(shown("\u{3164}\u{e0041}\u{115f} \u{61c}"), "");
         assert_eq!(shown(&"x".repeat(500)).len(), NAME_CHARS_MAX);
     }
 }

@@ -173,4 +173,10 @@ fn a_configuration_that_cannot_be_safe_is_refused() {
     assert!(weak.validate().is_err());
     let grace = AuthServerConfig { refresh_grace: std::time::Duration::from_secs(301), ..config() };
     assert!(grace.validate().is_err());
+    // No private redirect scheme is one that a browser or the system acts on by itself.
+    for scheme in ["javascript", "data", "http", "ms-msdt", "intent", "Cursor", "cur sor", "cursor:", "1password", ""] {
+        let mut unsafe_scheme = config();
+        unsafe_scheme.registration.private_schemes = vec![scheme.to_owned()];
+        assert!(unsafe_scheme.validate().is_err(), "{scheme}");
+    }
 }

@@ -47,7 +47,7 @@ async fn dc4_the_client_id_is_random_and_never_the_callers() {
 #[tokio::test]
 async fn dc2_az16_refusals_have_their_names() {
     let world = World::new().await;
-    for uri in ["javascript:alert(1)", "cursor://cb", "http://app.example/cb", "https://app.example/cb#f"] {
+    for uri in ["javascript:alert(1)", "custom://cb", "http://app.example/cb", "https://app.example/cb#f"] {
         world.register(&json!({ "redirect_uris": [uri] })).await.is_error(400, "invalid_redirect_uri");
     }
     let many: Vec<String> = (0..17).map(|n| format!("https://app.example/{n}")).collect();
@@ -112,5 +112,54 @@ async fn dc6_an_unused_client_is_forgotten_and_a_used_one_lives_on() {
         let answer = world.refresh(&used, tokens["refresh_token"].as_str().unwrap()).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         tokens = answer.json();
+    }
+}
+
+/// What Cursor, VS Code and Claude Code send when they connect for the first time.
+#[tokio::test]
+async fn registrations_as_real_clients_send_them_are_accepted_whole() {
+    let world = World::new().await;
+    for metadata in [
+        json!({
+            "client_name": "Cursor",
+            "redirect_uris": [
+                "cursor://anysphere.cursor-mcp/oauth/callback",
+                "https://www.cursor.com/agents/mcp/oauth/callback",
+                "http://localhost:8787/callback",
+            ],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+            "application_type": "native",
+        }),
+        json!({
+            "client_name": "Visual Studio Code",
+            "client_uri": "https://code.visualstudio.com",
+            "grant_types": [
+                "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code",
+            ],
+            "response_types": ["code"],
+            "redirect_uris": [
+                "https://insiders.vscode.dev/redirect",
+                "https://vscode.dev/redirect",
+                "http://127.0.0.1/",
+                "http://127.0.0.1:33418/",
+            ],
+            "token_endpoint_auth_method": "none",
+        }),
+        json!({
+            "client_name": "Claude Code (gateway)",
+            "redirect_uris": ["http://localhost:54545/callback"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+            "scope": "mcp offline_access",
+        }),
+    ] {
+        let answer = world.register(&metadata).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        assert_eq!(answer.json()["redirect_uris"], metadata["redirect_uris"]);
+        assert_eq!(answer.json()["token_endpoint_auth_method"], "none");
+        assert!(answer.json().get("client_secret").is_none());
     }
 }
