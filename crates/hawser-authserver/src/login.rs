@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
 
-use crate::address::limit_key;
+use crate::address::{is_from_this_computer, limit_key};
 use crate::audit::Audit;
 use crate::authorize::browser_form;
 use crate::browser_session::{development_subject, user_subject};
@@ -18,12 +18,20 @@ use crate::pending::Waits;
 use crate::server::AuthServer;
 
 pub(crate) async fn submit(State(server): State<Arc<AuthServer>>, request: Request) -> Response {
-    let address = limit_key(request.extensions());
+    let from = Sender { address: limit_key(request.extensions()), is_here: is_from_this_computer(&request) };
     let answer = match browser_form(request).await {
-        Ok((headers, form)) => server.log_in(&headers, &form, address).await,
+        Ok((headers, form)) => server.log_in(&headers, &form, from).await,
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(|error| error.into_response_with(&server.config.issuer))
+}
+
+/// Who sends a login form.
+#[derive(Clone, Copy)]
+struct Sender {
+    address: IpAddr,
+    /// On the computer that the server runs on.
+    is_here: bool,
 }
 
 /// What came of a login form.
@@ -33,7 +41,7 @@ enum Outcome {
 }
 
 impl AuthServer {
-    async fn log_in(&self, headers: &HeaderMap, form: &Parameters, address: IpAddr) -> Result<Response, BrowserError> {
+    async fn log_in(&self, headers: &HeaderMap, form: &Parameters, from: Sender) -> Result<Response, BrowserError> {
         let cookie = self.cookie(headers).ok_or(BrowserError::STALE)?;
         let field = |name| form.one(name).map_err(|_| BrowserError::STALE);
         let sealed = field("request")?.ok_or(BrowserError::STALE)?;
@@ -43,13 +51,13 @@ impl AuthServer {
         }
         let username = field("username")?.unwrap_or_default();
         let outcome = match field("development_user")? {
-            Some(user) => self.development_login(user),
-            None => self.password_login(username, field("password")?.unwrap_or_default(), address).await,
+            Some(user) => self.development_login(user, from),
+            None => self.password_login(username, field("password")?.unwrap_or_default(), from.address).await,
         };
         match outcome {
             Outcome::Is(subject) => {
                 let new_cookie = self.begin_login(&cookie, &subject).await?;
-                self.audit().login(&subject, address);
+                self.audit().login(&subject, from.address);
                 let fields = self.seal_pending(&pending.request, Waits::ForConsent, &new_cookie)?;
                 let query = form::encode(&[("request", &fields.request)]);
                 let mut response = see_other(&format!("{}?{query}", self.url("/oauth/consent")));
@@ -65,7 +73,16 @@ impl AuthServer {
         }
     }
 
-    fn development_login(&self, user: &str) -> Outcome {
+    /// No proof is asked for, so nobody may come from elsewhere: not through a tunnel or proxy in front of the loopback
+    /// listener, and not from a web site whose name was made to resolve to loopback.
+    fn development_login(&self, user: &str, from: Sender) -> Outcome {
+        if !from.is_here {
+            Audit::login_refused("development_login_from_elsewhere", from.address);
+            return Outcome::Again(
+                StatusCode::FORBIDDEN,
+                "The development login works only in a browser on the computer that this server runs on.",
+            );
+        }
         let subject = development_subject(user);
         if self.knows_subject(&subject) {
             return Outcome::Is(subject);

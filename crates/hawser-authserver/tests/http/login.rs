@@ -89,6 +89,37 @@ async fn a_login_form_of_another_browser_logs_nobody_in() {
     attacker.submit("/oauth/login", &theirs, &[("development_user", "bob")]).await.is_error_page(403);
 }
 
+/// A tunnel or reverse proxy in front of the loopback listener, and a web site whose name resolves to loopback.
+#[tokio::test]
+async fn the_development_login_is_for_this_computer_alone() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world);
+    let login = page(&mut browser, &world).await;
+    let cookie = browser.cookie_header();
+    let attempt = async |address: &str, fields: &[(&str, &str)]| {
+        let (request, csrf) = (login.field("request"), login.field("csrf"));
+        let form = [("request", request.as_str()), ("csrf", &csrf), ("development_user", "alice")];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = Request::post("/oauth/login")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", &cookie)
+            .extension(ClientAddress(address.parse::<IpAddr>().unwrap()));
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        world.send(request.body(Body::from(body)).unwrap()).await
+    };
+    for (address, fields) in [
+        ("192.0.2.1", vec![]),
+        ("127.0.0.1", vec![("host", "tunnel.example")]),
+        ("127.0.0.1", vec![("x-forwarded-for", "192.0.2.1")]),
+        ("127.0.0.1", vec![("forwarded", "for=192.0.2.1")]),
+    ] {
+        let answer = attempt(address, &fields).await;
+        answer.is_error_page(403);
+        assert!(!answer.headers.contains_key("set-cookie"), "{fields:?}");
+    }
+    assert_eq!(attempt("127.0.0.1", &[("host", "localhost:8420")]).await.status, StatusCode::SEE_OTHER);
+}
+
 #[tokio::test]
 async fn the_cookie_is_replaced_at_login_and_guarded() {
     let world = World::new().await;

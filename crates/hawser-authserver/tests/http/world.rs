@@ -16,7 +16,7 @@ use hawser_authserver::{
 };
 use hawser_owner::{Clock, KeyRing, KeyRingDocument, SystemEntropy, Timestamp};
 use hawser_store::{MemoryStore, Store};
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -128,7 +128,12 @@ impl World {
         self.seconds.load(Ordering::SeqCst)
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// As from a browser on this computer, where the request does not say otherwise.
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("127.0.0.1:8420"));
+        if request.extensions().get::<ClientAddress>().is_none() {
+            request.extensions_mut().insert(ClientAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
