@@ -59,7 +59,8 @@ fn basic(value: &[u8]) -> Option<(String, String)> {
 }
 
 impl AuthServer {
-    /// The client that the request is from, in the way that it registered to authenticate.
+    /// The client that the request is from, in the way that it registered to authenticate. Failures are slowed down; the
+    /// right credentials never are, or anyone who shares an address with a client and knows its id could lock it out.
     pub(crate) async fn authenticate_client(
         &self,
         headers: &HeaderMap,
@@ -67,16 +68,17 @@ impl AuthServer {
         address: IpAddr,
     ) -> Result<Loaded<Client>, TokenError> {
         let presented = presented(headers, form)?;
+        let client = self.client(&presented.client_id).await?;
+        if let Some(client) = client.filter(|loaded| proves(&loaded.row, &presented)) {
+            return Ok(client);
+        }
         // The id may be any text; its digest keeps what is remembered small.
         let key = format!("{}/{address}", digest_text(presented.client_id.as_bytes()));
         if self.client_failures.is_blocked(&key, self.now()) {
             return Err(TokenError::TooMany);
         }
-        let client = self.client(&presented.client_id).await?;
-        client.filter(|loaded| proves(&loaded.row, &presented)).ok_or_else(|| {
-            self.client_failures.failed(&key, self.now());
-            TokenError::InvalidClient
-        })
+        self.client_failures.failed(&key, self.now());
+        Err(TokenError::InvalidClient)
     }
 }
 

@@ -5,7 +5,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -19,7 +18,8 @@ use crate::client::{AuthMethod, CLIENT_ID_PREFIX, Client};
 use crate::redirect_uri::{self, RedirectKind, RedirectUriError};
 use crate::scope;
 use crate::secret::{digest_text, random_text};
-use crate::server::{AuthServer, BODY_MAX};
+use crate::server::AuthServer;
+use crate::token::{UNREADABLE_BODY, read_body};
 use crate::token_error::{TokenError, json_response};
 
 const REDIRECT_URIS_MAX: usize = 16;
@@ -89,9 +89,7 @@ impl AuthServer {
         if !self.limiter.allows(address) {
             return Err(TokenError::TooMany);
         }
-        let body = to_bytes(request.into_body(), BODY_MAX)
-            .await
-            .map_err(|_| TokenError::InvalidClientMetadata("the body is too large or was cut off"))?;
+        let body = read_body(request).await.ok_or(TokenError::InvalidClientMetadata(UNREADABLE_BODY))?;
         let metadata: Metadata = serde_json::from_slice(&body).map_err(|_| {
             TokenError::InvalidClientMetadata("the body is not a JSON object with members of the right types")
         })?;

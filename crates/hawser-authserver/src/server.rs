@@ -24,6 +24,8 @@ use crate::{authorize, consent, cors, login, metadata, registration, revocation,
 
 /// Largest body of any request.
 pub(crate) const BODY_MAX: usize = 64 * 1024;
+/// Longest wait for it.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The embedded authorization server.
 pub struct AuthServer {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use crate::grant::{CodePresentation, Issue, RefreshPresentation};
 use crate::refresh_token::RefreshToken;
 use crate::scope;
 use crate::secret::random_text;
-use crate::server::{AuthServer, BODY_MAX};
+use crate::server::{AuthServer, BODY_MAX, BODY_TIMEOUT};
 use crate::token_error::{TokenError, json_response};
 
 pub(crate) async fn token(State(server): State<Arc<AuthServer>>, request: Request) -> Response {
@@ -31,6 +32,13 @@ pub(crate) async fn token(State(server): State<Arc<AuthServer>>, request: Reques
 /// What any other method than POST is told (OAuth 2.1 section 3.2).
 pub(crate) async fn post_only() -> Response {
     TokenError::Method("POST").into_response()
+}
+
+pub(crate) const UNREADABLE_BODY: &str = "the body is too large, took too long or was cut off";
+
+/// Reads a body of bounded size in bounded time: one that never ends must not hold its connection for good.
+pub(crate) async fn read_body(request: Request) -> Option<Bytes> {
+    tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_MAX)).await.ok()?.ok()
 }
 
 /// Reads a form body. Parameters in the URL are refused: URLs end up in logs (RFC 6749 section 2.3.1).
@@ -46,9 +54,7 @@ pub(crate) async fn form_of(request: Request) -> Result<(HeaderMap, Parameters),
     if !is_form {
         return Err(TokenError::InvalidRequest("the content type must be application/x-www-form-urlencoded"));
     }
-    let body = to_bytes(request.into_body(), BODY_MAX)
-        .await
-        .map_err(|_| TokenError::InvalidRequest("the body is too large or was cut off"))?;
+    let body = read_body(request).await.ok_or(TokenError::InvalidRequest(UNREADABLE_BODY))?;
     let form = Parameters::parse(&body)?;
     form.refuse_duplicates(&["resource"])?;
     Ok((headers, form))

@@ -118,6 +118,9 @@ async fn tk5_repeated_failures_are_slowed_down() {
         .post_with("/oauth/token", &grant, &[("authorization", &wrong)])
         .await
         .is_error(429, "temporarily_unavailable");
+    // Whoever guesses from the client's own address does not lock it out.
+    let right = basic(&client.id, client.secret.as_deref().unwrap());
+    world.post_with("/oauth/token", &grant, &[("authorization", &right)]).await.is_error(400, "invalid_grant");
     world.wait(60);
     world.post_with("/oauth/token", &grant, &[("authorization", &wrong)]).await.is_error(401, "invalid_client");
 }
@@ -243,4 +246,20 @@ async fn two_users_of_one_client_hold_grants_of_their_own() {
     world.server.revoke_grant(bob_claims["grant"].as_str().unwrap(), "administrator").await.unwrap();
     world.refresh(&client, bob["refresh_token"].as_str().unwrap()).await.is_error(400, "invalid_grant");
     assert_eq!(world.refresh(&client, alice["refresh_token"].as_str().unwrap()).await.status, StatusCode::OK);
+}
+
+/// A body that never ends holds a connection for a bounded time.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_ends_is_given_up() {
+    let world = World::new().await;
+    let form = "application/x-www-form-urlencoded";
+    for (path, content_type, error) in [
+        ("/oauth/token", form, "invalid_request"),
+        ("/oauth/revoke", form, "invalid_request"),
+        ("/oauth/register", "application/json", "invalid_client_metadata"),
+    ] {
+        let endless = Body::from_stream(futures_util::stream::pending::<Result<&'static str, std::io::Error>>());
+        let request = Request::post(path).header("content-type", content_type).body(endless).unwrap();
+        world.send(request).await.is_error(400, error);
+    }
 }
