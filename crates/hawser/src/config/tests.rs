@@ -77,7 +77,7 @@ endpoints:
 auth:
   authorization_server:
     enabled: true
-    development_login: true
+    development_login: false
     users: [{ name: alice, password: "$HASH" }]
     access_token_lifetime: 10m
     refresh_grace: 30s
@@ -117,18 +117,13 @@ fn every_key_is_read() {
     let [endpoint] = &settings.endpoints[..] else { panic!("{:?}", settings.endpoints) };
     assert_eq!((endpoint.path.as_str(), endpoint.anonymous, endpoint.backends.len()), ("/mcp", false, 2));
     let server = settings.authorization_server.as_ref().unwrap();
-    assert!(server.development_login);
+    assert!(!server.development_login);
     assert_eq!(server.users[0].name, "alice");
     assert_eq!(server.refresh_idle, Duration::from_hours(14 * 24));
     assert_eq!(settings.issuers[0].tenant.as_deref(), Some("8c6"));
     assert_eq!(settings.sessions.lifetime, Duration::from_hours(7 * 24));
     assert_eq!(settings.limits.response_body, 16 << 20);
-    assert_eq!(
-        settings.warnings,
-        [
-            "development login is on and `public_url` is not on loopback: anyone who reaches that URL can log in as anyone"
-        ]
-    );
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
 }
 
 #[test]
@@ -186,10 +181,36 @@ fn flags_beat_the_file() {
 fn development_login_is_not_switched_on_by_itself_behind_a_public_url() {
     let report = load_text("public_url: https://mcp.example.com", &Overrides::default()).unwrap_err();
     assert_eq!(report.problems()[0].message, "nobody could log in");
-    let anonymous = good("public_url: https://mcp.example.com\nendpoints: { default: { anonymous: true } }");
-    assert!(!anonymous.authorization_server.unwrap().development_login);
     let users = good(&format!("auth: {{ authorization_server: {{ users: [{{ name: a, password: '{HASH}' }}] }} }}"));
     assert!(!users.authorization_server.unwrap().development_login);
+}
+
+#[test]
+fn an_authorization_server_that_nobody_can_log_in_at_is_off() {
+    for others in ["auth: { issuers: [{ issuer: https://i.example }] }", "endpoints: { default: { anonymous: true } }"]
+    {
+        let settings = good(&format!("public_url: https://mcp.example.com\n{others}"));
+        assert!(settings.authorization_server.is_none(), "{others}");
+    }
+    let local = good("auth: { issuers: [{ issuer: https://i.example }] }");
+    assert!(local.authorization_server.unwrap().development_login, "on loopback there is the development login");
+}
+
+#[test]
+fn development_login_may_have_a_public_url_on_loopback() {
+    for url in ["http://127.0.0.1:1", "http://localhost:1", "https://[::1]:1"] {
+        let on = format!("public_url: '{url}'\nauth: {{ authorization_server: {{ development_login: true }} }}");
+        assert!(good(&on).authorization_server.unwrap().development_login, "{url}");
+    }
+}
+
+#[test]
+fn headers_that_the_transport_writes_are_refused_here_and_not_only_at_the_start() {
+    for header in ["Accept", "Accept-Encoding", "Host", "Keep-Alive", "TE", "Trailer", "Mcp-Session-Id"] {
+        let text = format!("backends: {{ a: {{ url: 'http://h/', headers: {{ {header}: x }} }} }}");
+        let report = load_text(&text, &Overrides::default()).unwrap_err();
+        assert!(report.problems()[0].message.ends_with("is written by the gateway itself"), "{report}");
+    }
 }
 
 #[test]

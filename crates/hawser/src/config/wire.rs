@@ -92,10 +92,10 @@ pub(super) struct Auth {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AuthorizationServer {
-    /// Whether it runs. Default: `true`.
+    /// Whether it runs. Default: `true` if somebody can log in there, that is with `users` or the development login.
     pub(super) enabled: Option<Text>,
     /// One click logs in, without a password; for development. Default: `true` if there are no `users` and both the
-    /// listener and the public URL are on loopback. Refused on any other listener.
+    /// listener and the public URL are on loopback. Refused anywhere else.
     pub(super) development_login: Option<Text>,
     /// Local users.
     pub(super) users: Option<Vec<Spanned<User>>>,

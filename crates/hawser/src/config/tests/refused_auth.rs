@@ -85,7 +85,7 @@ error: `name` cannot be ` dave`
   |
 8 |       - { name: ' dave', password: '******************,***,***********************************************************' }
   |                 ^^^^^^^
-  = help: a user name has 1 to 255 bytes, no control characters and no space around it
+  = help: a user name has 1 to 200 bytes, no control characters and no space around it
 "#,
     );
 }
@@ -105,6 +105,53 @@ auth: { authorization_server: { development_login: true } }
   = help: anyone who reaches it could log in as anyone; add `users`, or listen on `127.0.0.1`
 ",
     );
+}
+
+#[test]
+fn development_login_behind_a_public_url() {
+    refused(
+        "listen: 127.0.0.1:1
+public_url: https://h.example
+auth: { authorization_server: { development_login: true } }
+",
+        "error: development login is refused: `public_url` is https://h.example, which is not on loopback
+ --> hawser.yaml:3:52
+  |
+3 | auth: { authorization_server: { development_login: true } }
+  |                                                    ^^^^
+  = help: anyone who reaches it could log in as anyone; add `users`, or leave `public_url` out
+",
+    );
+}
+
+#[test]
+fn an_authorization_server_that_was_asked_for_and_that_nobody_can_log_in_at() {
+    refused(
+        "public_url: https://h.example
+auth:
+  authorization_server: { enabled: true }
+  issuers: [{ issuer: https://idp.example.com }]
+",
+        "error: nobody could log in at the embedded authorization server
+ --> hawser.yaml:3:36
+  |
+3 |   authorization_server: { enabled: true }
+  |                                    ^^^^
+  = help: add `auth.authorization_server.users`, or turn `enabled` off
+",
+    );
+}
+
+#[test]
+fn a_name_and_a_grant_that_are_too_long() {
+    let name = "a".repeat(201);
+    let hash = super::HASH;
+    let text = format!(
+        "auth: {{ authorization_server: {{ refresh_lifetime: 121d, users: [{{ name: {name}, password: '{hash}' }}] }} }}"
+    );
+    let report = super::load_text(&text, &super::Overrides::default()).unwrap_err().to_string();
+    assert!(report.contains("it must be from 1s to 120d"), "{report}");
+    assert!(report.contains("a user name has 1 to 200 bytes"), "{report}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
-use hawser_owner::{Issuer, Subject, Tenant};
+use hawser_owner::{Issuer, Tenant};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_saphyr::Spanned;
 use url::Url;
@@ -24,6 +24,10 @@ const DAY: Duration = Duration::from_hours(24);
 /// Most local users, and most external issuers.
 const USERS_MAX: usize = 10_000;
 const ISSUERS_MAX: usize = 64;
+/// Longest user name in bytes: with the authorization server's prefix it must fit a subject (255 bytes).
+const USER_NAME_BYTES_MAX: usize = 200;
+/// Longest life of a grant: a registered client is forgotten 120 days after its last use, and must not go before its grants.
+const GRANT_LIFETIME_MAX: Duration = Duration::from_hours(120 * 24);
 /// Asymmetric signatures only: a shared secret would let every resource server mint tokens, and `none` needs no key at all
 /// (RFC 8725 sections 2.1 and 3.1).
 const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
@@ -53,17 +57,26 @@ pub(super) fn auth(
     let server = authorization_server(check, wire.authorization_server.as_ref(), reach);
     let has_login = server.as_ref().is_some_and(|server| server.development_login || !server.users.is_empty());
     let has_issuer = wire.issuers.as_ref().is_some_and(|issuers| !issuers.is_empty());
-    if !has_login && !has_issuer && !reach.all_anonymous && check.problems.len() == problems_before {
+    if has_login || check.problems.len() != problems_before {
+        return (server, issuers);
+    }
+    if !has_issuer && !reach.all_anonymous {
         let help = if server.is_none() {
             "add `auth.issuers`, or turn `auth.authorization_server.enabled` on"
-        } else if reach.listen.ip().is_loopback() {
+        } else if reach.listen.ip().is_loopback() && reach.public_url_is_loopback() {
             "add `auth.authorization_server.users` or `auth.issuers`, or turn `development_login` on"
         } else {
             "add `auth.authorization_server.users` or `auth.issuers`; development login works on loopback only"
         };
         check.problem(Problem::new(Source::File, "nobody could log in").help(help));
     }
-    (server, issuers)
+    // An authorization server that nobody can log in at would only mislead clients: it is off, unless it was asked for.
+    let asked_for = wire.authorization_server.as_ref().and_then(|server| server.enabled.as_ref());
+    if let (Some(value), true) = (asked_for, server.is_some() && (has_issuer || reach.all_anonymous)) {
+        let problem = Problem::new(Source::of(value), "nobody could log in at the embedded authorization server");
+        check.problem(problem.help("add `auth.authorization_server.users`, or turn `enabled` off"));
+    }
+    (None, issuers)
 }
 
 fn authorization_server(
@@ -91,8 +104,8 @@ fn authorization_server(
             SECOND..=DAY,
         ),
         refresh_grace: check.duration(&key("refresh_grace"), wire.refresh_grace.as_ref(), 30 * SECOND, grace_bounds),
-        refresh_idle: check.duration(&key("refresh_idle"), idle, 14 * DAY, SECOND..=366 * DAY),
-        refresh_lifetime: check.duration(&key("refresh_lifetime"), lifetime, 90 * DAY, SECOND..=3_660 * DAY),
+        refresh_idle: check.duration(&key("refresh_idle"), idle, 14 * DAY, SECOND..=GRANT_LIFETIME_MAX),
+        refresh_lifetime: check.duration(&key("refresh_lifetime"), lifetime, 90 * DAY, SECOND..=GRANT_LIFETIME_MAX),
     };
     check.not_longer(
         ("refresh_idle", settings.refresh_idle, idle),
@@ -104,8 +117,8 @@ fn authorization_server(
     enabled.then_some(settings)
 }
 
-/// Development login gives anyone who reaches it any name: it stays on loopback, and it must be asked for where a reverse
-/// proxy may publish the loopback listener.
+/// Development login gives anyone who reaches it any name: both the listener and the public URL, behind which a proxy may
+/// publish it, must be on loopback.
 fn development_login(
     check: &mut Check<'_>,
     value: Option<&Text>,
@@ -124,9 +137,10 @@ fn development_login(
         let help = "anyone who reaches it could log in as anyone; add `users`, or listen on `127.0.0.1`";
         check.problem(Problem::new(Source::of(value), message).help(help));
     } else if wanted && enabled && !reach.public_url_is_loopback() {
-        check.warn(
-            "development login is on and `public_url` is not on loopback: anyone who reaches that URL can log in as anyone",
-        );
+        let url = reach.public_url.unwrap_or_default();
+        let message = format!("development login is refused: `public_url` is {url}, which is not on loopback");
+        let help = "anyone who reaches it could log in as anyone; add `users`, or leave `public_url` out";
+        check.problem(Problem::new(Source::of(value), message).help(help));
     }
     wanted
 }
@@ -146,8 +160,9 @@ fn users(check: &mut Check<'_>, wire: &[Spanned<User>]) -> Vec<UserSettings> {
             continue;
         };
         let printable = name.value.trim() == name.value && !name.value.contains(char::is_control);
-        if !printable || Subject::new(name.value.as_str()).is_err() {
-            check.wrong("name", name, "a user name has 1 to 255 bytes, no control characters and no space around it");
+        if !printable || !(1..=USER_NAME_BYTES_MAX).contains(&name.value.len()) {
+            let help = "a user name has 1 to 200 bytes, no control characters and no space around it";
+            check.wrong("name", name, help);
             continue;
         }
         if users.iter().any(|user| user.name == name.value) {

@@ -21,19 +21,23 @@ const BACKENDS_MAX: usize = 256;
 /// Most headers or environment variables of a backend.
 const PAIRS_MAX: usize = 128;
 /// Headers that the gateway writes itself: a fixed value would break framing or the MCP transport.
-const OWN_HEADERS: [&str; 14] = [
+const OWN_HEADERS: [&str; 18] = [
     "accept",
+    "accept-encoding",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
     "expect",
     "host",
+    "keep-alive",
     "last-event-id",
     "mcp-method",
     "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
+    "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
 ];
