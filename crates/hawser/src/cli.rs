@@ -132,6 +132,7 @@ Exit code 0 without a finding, 2 with one, 1 if nothing could be examined.
 Examples:
   hawser probe http://127.0.0.1:8420/mcp
   hawser probe https://mcp.example.com/mcp --owner alice --owner-password env:ALICE --stranger bob --stranger-password env:BOB
+  hawser probe http://127.0.0.1:3001/mcp --slow-tool wait --slow-arguments '{\"seconds\": 3}'
   hawser probe https://mcp.example.com/mcp --owner-token env:T1 --owner-refreshed-token env:T2 --stranger-token env:T3 --json"
 )]
 pub struct ProbeArgs {
@@ -164,6 +165,12 @@ pub struct ProbeArgs {
     /// Its arguments, a JSON object.
     #[arg(long, value_name = "JSON", default_value = "{}")]
     pub arguments: String,
+    /// A harmless tool that takes a second or more, to see whether the stranger can cancel a call of the owner's.
+    #[arg(long, value_name = "NAME")]
+    pub slow_tool: Option<String>,
+    /// The slow tool's arguments, a JSON object.
+    #[arg(long, value_name = "JSON", default_value = "{}", requires = "slow_tool")]
+    pub slow_arguments: String,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,

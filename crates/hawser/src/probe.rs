@@ -48,9 +48,13 @@ pub(crate) const fn colour_of(paint: Paint) -> Colour {
 
 fn target(args: &ProbeArgs) -> Result<Target, Failure> {
     let url = web_address(&args.url).map_err(|error| Failure::run(error.to_string()))?;
-    let tool = args.tool.as_deref().map(|name| ToolCall::new(name, &args.arguments)).transpose();
-    let tool = tool.map_err(|error| Failure::run(error.to_string()))?;
-    Ok(Target { url, limits: Limits::default(), tool, slow_tool: None })
+    let call = |name: &Option<String>, arguments: &str| {
+        let call = name.as_deref().map(|name| ToolCall::new(name, arguments)).transpose();
+        call.map_err(|error| Failure::run(error.to_string()))
+    };
+    let tool = call(&args.tool, &args.arguments)?;
+    let slow_tool = call(&args.slow_tool, &args.slow_arguments)?;
+    Ok(Target { url, limits: Limits::default(), tool, slow_tool })
 }
 
 fn principals(args: &ProbeArgs) -> Result<Principals, Failure> {
