@@ -184,17 +184,18 @@ fn client_id(claims: &Members<'_>) -> Result<Option<Box<str>>, InvalidReason> {
     Ok(None)
 }
 
-/// `scope` (RFC 9068 section 2.2.3), or `scp` as Entra (text) and Okta (array) write it.
+/// `scope` as text (RFC 9068 section 2.2.3) or as an array (Spring, Duende, UAA), or `scp` as Entra (text) and Okta (array)
+/// write it.
 fn scopes(claims: &Members<'_>) -> Result<Scopes, InvalidReason> {
-    let refused = |_| InvalidReason::Claim;
-    if let Some(text) = claims.get::<String>("scope").map_err(|WrongType| InvalidReason::Claim)? {
-        return Scopes::parse(&text).map_err(refused);
+    for name in ["scope", "scp"] {
+        let scopes = match claims.get(name).map_err(|WrongType| InvalidReason::Claim)? {
+            Some(OneOrMany::One(text)) => Scopes::parse(&text),
+            Some(OneOrMany::Many(tokens)) => Scopes::from_tokens(tokens.iter().map(AsRef::as_ref)),
+            None => continue,
+        };
+        return scopes.map_err(|_| InvalidReason::Claim);
     }
-    match claims.get("scp").map_err(|WrongType| InvalidReason::Claim)? {
-        Some(OneOrMany::One(text)) => Scopes::parse(&text).map_err(refused),
-        Some(OneOrMany::Many(tokens)) => Scopes::from_tokens(tokens.iter().map(AsRef::as_ref)).map_err(refused),
-        None => Ok(Scopes::none()),
-    }
+    Ok(Scopes::none())
 }
 
 fn private_claims(claims: &Members<'_>, client_id: Option<&str>) -> Result<AcceptedToken, InvalidReason> {

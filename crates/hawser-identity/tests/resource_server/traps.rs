@@ -291,7 +291,9 @@ async fn other_claims_of_a_wrong_type_are_refused() {
         ("client_id", json!(7)),
         ("client_id", json!("")),
         ("client_id", json!(["client-1"])),
-        ("scope", json!(["mcp"])),
+        ("scope", json!(["mcp read"])),
+        ("scope", json!(["mcp", 7])),
+        ("scope", json!({ "mcp": true })),
         ("scope", json!("mcp \"quoted\"")),
         ("scope", json!("a\u{7f}b")),
         ("scope", json!(7)),
@@ -301,6 +303,11 @@ async fn other_claims_of_a_wrong_type_are_refused() {
     }
     let okta = with(without(stage.claims(), "scope"), "scp", json!(["b", "a"]));
     assert_eq!(stage.world.accepts(&stage.key.sign(&okta)).await.scopes().to_string(), "a b");
+    let spring = with(stage.claims(), "scope", json!(["b", "a"]));
+    assert_eq!(stage.world.accepts(&stage.key.sign(&spring)).await.scopes().to_string(), "a b");
+    // The first of the two counts, so that the other cannot widen it.
+    let both = with(with(stage.claims(), "scope", json!([])), "scp", "admin");
+    assert!(stage.world.accepts(&stage.key.sign(&both)).await.scopes().is_empty());
 }
 
 #[tokio::test]
