@@ -113,6 +113,12 @@ impl Authenticator {
         self.verdicts.forget(Named::Token(jti));
     }
 
+    /// Forgets every verified token of the embedded authorization server, at once: for when revocations were missed and nobody
+    /// knows whose.
+    pub fn forget_all(&self) {
+        self.verdicts.forget_all();
+    }
+
     /// The protected resource metadata (RFC 9728 section 2), to be served as JSON at [`Resource::metadata_path`].
     pub fn protected_resource_metadata(&self, resource: &Resource) -> Bytes {
         metadata::render(resource, &self.authorization_servers)

@@ -155,6 +155,22 @@ async fn a_forgotten_token_is_verified_anew() {
     assert_eq!(world.refuses(&token).await, InvalidReason::Revoked);
 }
 
+/// Revocations were missed: no token is believed without asking again, those of external issuers are not touched.
+#[tokio::test]
+async fn tk13_after_a_gap_in_the_revocations_every_standing_is_asked_again() {
+    let (embedded, key, world) = stage();
+    let tokens = ["j1", "j2", "j3"].map(|jti| key.sign(&with(with(local_claims(), "jti", jti), "grant", jti)));
+    for token in &tokens {
+        world.accepts(token).await;
+    }
+    embedded.revoke("j2");
+    world.authenticator.forget_all();
+    world.accepts(&tokens[0]).await;
+    assert_eq!(world.refuses(&tokens[1]).await, InvalidReason::Revoked);
+    world.accepts(&tokens[2]).await;
+    assert_eq!(embedded.asked(), 6);
+}
+
 /// The standing was read, then the grant is revoked and forgotten, then the answer arrives: it must not be remembered.
 #[tokio::test]
 async fn a_revocation_during_a_verification_is_not_lost() {
