@@ -97,19 +97,49 @@ impl Work {
     }
 
     fn stream(self, first: Option<Bytes>, keep_alive: Duration) -> Response<Body> {
-        event_stream(CallEvents { first, work: self, quiet: Box::pin(sleep(keep_alive)), keep_alive })
+        event_stream(first, self, keep_alive)
     }
 }
 
-/// The stream of a call.
-struct CallEvents {
+/// What a stream of events is fed from.
+trait Source: Send + Unpin {
+    /// The next message; `None` at the end.
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
+impl Source for Work {
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let message = |item| match item {
+            Item::Message(message) | Item::Final(message) => message,
+        };
+        self.poll_item(context).map(|item| item.map(message))
+    }
+}
+
+/// What a session's outbox holds for one GET stream, until it is closed from either side.
+struct OutboxMessages {
+    messages: mpsc::Receiver<Bytes>,
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Source for OutboxMessages {
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.messages.poll_recv(context)
+    }
+}
+
+/// A body of server-sent events, with a comment after every silence so that intermediaries keep the connection.
+struct Events<S> {
     first: Option<Bytes>,
-    work: Work,
+    source: S,
     quiet: Pin<Box<Sleep>>,
     keep_alive: Duration,
 }
 
-impl http_body::Body for CallEvents {
+impl<S: Source> http_body::Body for Events<S> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -121,59 +151,15 @@ impl http_body::Body for CallEvents {
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        match this.work.poll_item(context) {
-            Poll::Ready(Some(Item::Message(message) | Item::Final(message))) => {
-                this.quiet.as_mut().reset(Instant::now() + this.keep_alive);
-                Poll::Ready(Some(Ok(Frame::data(encode_sse(None, &message)))))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => poll_quiet(&mut this.quiet, this.keep_alive, context),
-        }
+        let event = match this.source.poll_message(context) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(message)) => encode_sse(None, &message),
+            Poll::Pending if this.quiet.as_mut().poll(context).is_ready() => encode_sse_comment(),
+            Poll::Pending => return Poll::Pending,
+        };
+        this.quiet.as_mut().reset(Instant::now() + this.keep_alive);
+        Poll::Ready(Some(Ok(Frame::data(event))))
     }
-}
-
-/// A GET stream: what the session's outbox holds for it, until it is closed from either side.
-struct OutboxEvents {
-    messages: mpsc::Receiver<Bytes>,
-    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
-    quiet: Pin<Box<Sleep>>,
-    keep_alive: Duration,
-}
-
-impl http_body::Body for OutboxEvents {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = &mut *self;
-        if this.ended.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
-        }
-        match this.messages.poll_recv(context) {
-            Poll::Ready(Some(message)) => {
-                this.quiet.as_mut().reset(Instant::now() + this.keep_alive);
-                Poll::Ready(Some(Ok(Frame::data(encode_sse(None, &message)))))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => poll_quiet(&mut this.quiet, this.keep_alive, context),
-        }
-    }
-}
-
-/// A comment after every silence, so that intermediaries keep the connection.
-fn poll_quiet(
-    quiet: &mut Pin<Box<Sleep>>,
-    keep_alive: Duration,
-    context: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-    if quiet.as_mut().poll(context).is_ready() {
-        quiet.as_mut().reset(Instant::now() + keep_alive);
-        return Poll::Ready(Some(Ok(Frame::data(encode_sse_comment()))));
-    }
-    Poll::Pending
 }
 
 /// The answer to a GET. Ends with the session, and when the access token it was opened with has expired: the client opens it
@@ -193,7 +179,7 @@ pub(crate) fn outbox_stream(
             },
         }
     });
-    event_stream(OutboxEvents { messages, ended, quiet: Box::pin(sleep(keep_alive)), keep_alive })
+    event_stream(None, OutboxMessages { messages, ended }, keep_alive)
 }
 
 /// A JSON answer.
@@ -213,7 +199,8 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn event_stream(events: impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Response<Body> {
+fn event_stream(first: Option<Bytes>, source: impl Source + 'static, keep_alive: Duration) -> Response<Body> {
+    let events = Events { first, source, quiet: Box::pin(sleep(keep_alive)), keep_alive };
     let mut response = Response::new(events.boxed_unsync());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 /// Enough to be over any limit that a gateway may have, and still bounded.
 const FLOOD_LINES: u64 = 5_000_000;
 const HUGE_BYTES: usize = 64 << 20;
+const MANY: usize = 2500;
+const PAGE: usize = 700;
 
 fn main() -> ExitCode {
     let mood = std::env::args().nth(1).unwrap_or_default();
@@ -62,10 +64,31 @@ fn serve(mood: &str) -> io::Result<ExitCode> {
                 _ => {}
             }
         }
-        writeln!(out, "{}", answer(id, method, &message))?;
+        if mood == "many" && method == "tools/list" {
+            writeln!(out, "{}", reply(id, &page(&message)))?;
+        } else {
+            writeln!(out, "{}", answer(id, method, &message))?;
+        }
         out.flush()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A page of a long list of tools. The first page has the empty string for a cursor, which is one like any other.
+fn page(message: &Value) -> Value {
+    let start = match message.pointer("/params/cursor").and_then(Value::as_str) {
+        None => 0,
+        Some("") => PAGE,
+        Some(cursor) => cursor.parse().unwrap_or(MANY),
+    };
+    let end = (start + PAGE).min(MANY);
+    let tools: Vec<_> =
+        (start..end).map(|n| json!({ "name": format!("tool-{n}"), "inputSchema": { "type": "object" } })).collect();
+    let mut page = json!({ "tools": tools });
+    if end < MANY {
+        page["nextCursor"] = if end == PAGE { json!("") } else { json!(end.to_string()) };
+    }
+    page
 }
 
 fn flood(out: &mut impl Write) -> io::Result<()> {

@@ -125,12 +125,12 @@ fn sealed(
     ring: &KeyRingDocument,
     issuer: &str,
     subject: &str,
-    issued: Timestamp,
-    expires: Timestamp,
+    from: Timestamp,
+    until: Timestamp,
 ) -> Result<String> {
     let ring = KeyRing::try_from(ring)?;
     let principal = Principal::user(Issuer::new(issuer)?, None, Subject::new(subject)?);
-    let binding = Binding { endpoint: EndpointId::of_path("/mcp"), principal: &principal, issued, expires };
+    let binding = Binding { endpoint: EndpointId::of_path("/mcp"), principal: &principal, issued: from, expires: until };
     Ok(ring.mint(&binding, ForgedClaims([7; 16]), &SystemEntropy::new())?.0)
 }
 

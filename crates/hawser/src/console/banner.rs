@@ -42,6 +42,8 @@ pub struct ListeningBackend {
     pub name: String,
     /// Its URL or command, without secrets.
     pub target: String,
+    /// What it said of itself, or that it did not.
+    pub state: Option<String>,
 }
 
 impl Listening {
@@ -53,10 +55,11 @@ impl Listening {
             path: endpoint.path.clone(),
             url: format!("{url}{}", endpoint.path),
         });
-        let backends = settings
-            .backends
-            .iter()
-            .map(|backend| ListeningBackend { name: backend.name.to_string(), target: config::shown_target(backend) });
+        let backends = settings.backends.iter().map(|backend| ListeningBackend {
+            name: backend.name.to_string(),
+            target: config::shown_target(backend),
+            state: None,
+        });
         Self {
             endpoints: endpoints.collect(),
             backends: backends.collect(),
@@ -95,8 +98,12 @@ fn write_banner(out: &mut String, listening: &Listening, paint: Paint) -> std::f
     if listening.backends.is_empty() {
         writeln!(out, "\n{}\n  none", paint.strong("backends"))?;
     } else {
-        let rows = listening.backends.iter().map(|backend| (backend.name.as_str(), backend.target.as_str()));
-        write_rows(out, "backends", rows, paint)?;
+        let shown = |backend: &ListeningBackend| match &backend.state {
+            Some(state) => format!("{}\n{:indent$}{state}", backend.target, "", indent = 4),
+            None => backend.target.clone(),
+        };
+        let shown: Vec<_> = listening.backends.iter().map(|backend| (backend.name.as_str(), shown(backend))).collect();
+        write_rows(out, "backends", shown.iter().map(|(name, text)| (*name, text.as_str())), paint)?;
     }
     if let Some(endpoint) = listening.endpoints.first() {
         write_clients(out, endpoint, paint)?;

@@ -24,8 +24,8 @@ const CONFIGURATION_FILE: &str = "hawser.yaml";
 pub(super) struct DemoGateway {
     folder: TempDir,
     child: Child,
-    /// Kept so that the child never writes to a closed pipe.
-    _output: Lines<BufReader<ChildStdout>>,
+    /// Kept open so that the child never writes to a closed pipe; ends with the child.
+    output: Lines<BufReader<ChildStdout>>,
     ready: Ready,
 }
 
@@ -57,7 +57,7 @@ impl DemoGateway {
         // JSON is YAML.
         std::fs::write(folder.path().join(CONFIGURATION_FILE), configuration.to_string()).map_err(cannot)?;
         let (child, output, ready) = launch(folder.path(), "127.0.0.1:0").await?;
-        Ok(Self { folder, child, _output: output, ready })
+        Ok(Self { folder, child, output, ready })
     }
 
     /// The MCP endpoint.
@@ -75,7 +75,7 @@ impl DemoGateway {
         let address = self.ready.url.strip_prefix("http://").unwrap_or(&self.ready.url).to_owned();
         let (child, output, ready) = launch(self.folder.path(), &address).await?;
         self.child = child;
-        self._output = output;
+        self.output = output;
         self.ready = ready;
         Ok(())
     }
@@ -93,9 +93,10 @@ impl DemoGateway {
             }
         }
         let stopped = tokio::signal::ctrl_c();
+        let ended = async { while matches!(self.output.next_line().await, Ok(Some(_))) {} };
         tokio::select! {
             _ = stopped => Ok(()),
-            _ = self.child.wait() => Err(self.failed("the gateway ended")),
+            () = ended => Err(failed(self.folder.path(), "the gateway ended")),
         }
     }
 
@@ -108,10 +109,6 @@ impl DemoGateway {
         if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
-    }
-
-    fn failed(&self, what: &str) -> Failure {
-        failed(self.folder.path(), what)
     }
 }
 

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hawser_gateway::BackendReport;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -96,11 +97,8 @@ async fn announce(
     let text = if options.json {
         format!("{}\n", ready_line(&listening, std::process::id()))
     } else {
-        for (_, reports) in gateway.report(BACKENDS_PATIENCE).await {
-            for report in reports {
-                listening.warnings.extend(report.error);
-                listening.warnings.extend(report.warnings);
-            }
+        for report in gateway.report(BACKENDS_PATIENCE).await.into_iter().flat_map(|(_, reports)| reports) {
+            describe(&mut listening, report);
         }
         listening.warnings.dedup();
         banner(&listening, Paint::for_stream(&std::io::stdout()))
@@ -108,6 +106,19 @@ async fn announce(
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| Failure::run(format!("cannot write to standard output: {error}")))
+}
+
+/// Adds what a backend said of itself.
+fn describe(listening: &mut Listening, report: BackendReport) {
+    let state = match (report.server, report.tools, report.error) {
+        (Some(server), Some(tools), _) => format!("{server}, {tools} tools"),
+        (.., Some(error)) => format!("does not answer yet, and is tried again: {error}"),
+        _ => "has not answered yet".to_owned(),
+    };
+    if let Some(backend) = listening.backends.iter_mut().find(|backend| backend.name == report.backend) {
+        backend.state = Some(state);
+    }
+    listening.warnings.extend(report.warnings);
 }
 
 fn stop_on_signal(stop: &CancellationToken) -> Result<(), Failure> {
