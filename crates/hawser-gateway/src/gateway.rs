@@ -140,6 +140,11 @@ impl Gateway {
         self.0.sessions.terminate_grant(grant).await;
     }
 
+    /// Looks up the grant of every session anew and ends those whose grant has been revoked: for when revocations were missed.
+    pub async fn recheck_grants(&self) {
+        self.0.sessions.recheck_grants().await;
+    }
+
     /// Ends streams and backend sessions; the sessions stay valid for the next start.
     pub async fn shut_down(&self) {
         self.0.sessions.shut_down().await;

@@ -4,7 +4,7 @@
 //! [`Sessions::admit`] is the only way to a session. It decides ownership from the sealed id before it looks anything up, so a
 //! stranger's request causes neither a store read nor a backend connection, and leaves the owner's session and timers alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -251,6 +251,20 @@ impl Sessions {
             session.ended().cancel();
             if let Err(error) = self.terminate(&session, "grant_revoked").await {
                 warn!(%error, "a session under a revoked grant could not be buried; it stays closed on this node");
+            }
+        }
+    }
+
+    /// Ends every session whose grant is found revoked.
+    pub(crate) async fn recheck_grants(&self) {
+        let Some(grants) = &self.config.grants else { return };
+        let opened_under: HashSet<String> =
+            self.live.pin().values().filter_map(|session| session.grant().map(str::to_owned)).collect();
+        for grant in opened_under {
+            match grants.is_revoked(&grant).await {
+                Ok(true) => self.terminate_grant(&grant).await,
+                Ok(false) => {}
+                Err(error) => warn!(%error, "the grant of a session could not be looked up"),
             }
         }
     }

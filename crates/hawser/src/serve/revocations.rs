@@ -32,8 +32,11 @@ impl Revocations {
         loop {
             match self.channel.recv().await {
                 Ok(message) => self.take(&message).await,
-                // Verdicts live for a minute at most, and a session that is restored is checked again.
-                Err(RecvError::Lagged(missed)) => warn!(missed, "revocations came faster than they could be followed"),
+                Err(RecvError::Lagged(missed)) => {
+                    warn!(missed, "revocations came faster than they could be followed; everything is checked anew");
+                    self.authenticator.forget_all();
+                    self.gateway.recheck_grants().await;
+                }
                 Err(RecvError::Closed) => return,
             }
         }
