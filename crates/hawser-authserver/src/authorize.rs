@@ -7,7 +7,7 @@ use axum::response::Response;
 use hawser_owner::Timestamp;
 use http::{HeaderMap, StatusCode, header};
 
-use crate::authorize_request::{AuthorizationRequest, ErrorRedirect, client_id, judge};
+use crate::authorize_request::{AuthorizationRequest, ErrorRedirect, RequestError, client_id, judge};
 use crate::browser_session::{BrowserCookie, Login, shown_user};
 use crate::client::Client;
 use crate::form::Parameters;
@@ -69,7 +69,9 @@ impl AuthServer {
         let fresh = login.filter(|login| is_fresh(login, &request, self.now()));
         match (cookie, fresh) {
             (Some(cookie), Some(login)) => self.ask_or_answer(&cookie, &login, &client.row, &request).await,
-            _ if request.prompt.none => Err(refuse(&request, "login_required", "the user is not logged in")),
+            _ if request.prompt.none => {
+                Err(RequestError::Redirect(error_for(&request, "login_required", "the user is not logged in")).into())
+            }
             (cookie, _) => self.ask_for_login(cookie, &client.row, &request),
         }
     }
@@ -198,12 +200,11 @@ fn is_fresh(login: &Login, request: &AuthorizationRequest, now: Timestamp) -> bo
     !request.prompt.login && request.max_age.is_none_or(young)
 }
 
-/// An error response to the client of a valid request.
+/// An error response to the client of a valid request, after its user logged in.
 pub(crate) fn refuse(request: &AuthorizationRequest, error: &'static str, description: &'static str) -> BrowserError {
-    BrowserError::Redirect(ErrorRedirect {
-        redirect_uri: request.redirect_uri.clone(),
-        state: request.state.clone(),
-        error,
-        description,
-    })
+    BrowserError::Redirect(error_for(request, error, description))
+}
+
+fn error_for(request: &AuthorizationRequest, error: &'static str, description: &'static str) -> ErrorRedirect {
+    ErrorRedirect { redirect_uri: request.redirect_uri.clone(), state: request.state.clone(), error, description }
 }

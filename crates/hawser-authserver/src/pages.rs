@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::authorize_request::{ErrorRedirect, RequestError};
 use crate::browser_session::LoginError;
+use crate::redirect_uri::{self, RedirectKind};
 use crate::token_error::TokenError;
 
 const STYLE: &str = include_str!("../templates/style.css");
@@ -55,9 +56,17 @@ pub(crate) struct ConsentPage<'a> {
 
 #[derive(Template)]
 #[template(path = "error.html")]
-struct ErrorPage {
+struct ErrorPage<'a> {
     style: &'static str,
     message: &'static str,
+    /// Where the app waits for the answer.
+    back: Option<Back<'a>>,
+}
+
+struct Back<'a> {
+    reason: &'static str,
+    host: &'a str,
+    location: &'a str,
 }
 
 /// The style sheet, part of every page.
@@ -72,6 +81,9 @@ pub(crate) enum BrowserError {
     Page(StatusCode, &'static str),
     /// The client is told.
     Redirect(ErrorRedirect),
+    /// The user is told and may go back to the client. Anyone can register a site, so before somebody has logged in nothing
+    /// sends a browser to one by itself (RFC 9700 section 4.11.2, MCP Authorization, Open Redirection).
+    GoBack(ErrorRedirect),
 }
 
 impl BrowserError {
@@ -100,7 +112,7 @@ pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
 }
 
 pub(crate) fn error_page(status: StatusCode, message: &'static str) -> Response {
-    page(status, &ErrorPage { style: STYLE, message })
+    page(status, &ErrorPage { style: STYLE, message, back: None })
 }
 
 /// Sends the browser on. 303 turns a POST into a GET; 307 would repeat the password to the client (RFC 9700 section 4.12).
@@ -118,15 +130,27 @@ impl BrowserError {
     pub(crate) fn into_response_with(self, issuer: &str) -> Response {
         match self {
             Self::Page(status, message) => error_page(status, message),
-            Self::Redirect(error) => {
-                let mut parameters = vec![("error", error.error), ("error_description", error.description)];
-                if let Some(state) = &error.state {
-                    parameters.push(("state", state));
-                }
-                parameters.push(("iss", issuer));
-                see_other(&crate::redirect_uri::with_parameters(&error.redirect_uri, &parameters))
+            Self::Redirect(error) => see_other(&error.location(issuer)),
+            Self::GoBack(error) => {
+                let host = redirect_uri::shown_host(&error.redirect_uri);
+                let location = error.location(issuer);
+                let back = Back { reason: error.description, host: &host, location: &location };
+                let message = "The app's request cannot be answered.";
+                page(StatusCode::BAD_REQUEST, &ErrorPage { style: STYLE, message, back: Some(back) })
             }
         }
+    }
+}
+
+impl ErrorRedirect {
+    /// The error response (OAuth 2.1 section 4.1.2.1, RFC 9207 section 2).
+    fn location(&self, issuer: &str) -> String {
+        let mut parameters = vec![("error", self.error), ("error_description", self.description)];
+        if let Some(state) = &self.state {
+            parameters.push(("state", state));
+        }
+        parameters.push(("iss", issuer));
+        redirect_uri::with_parameters(&self.redirect_uri, &parameters)
     }
 }
 
@@ -190,6 +214,9 @@ impl From<RequestError> for BrowserError {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::Page(message) => Self::Page(StatusCode::BAD_REQUEST, message),
+            RequestError::Redirect(error) if redirect_uri::kind(&error.redirect_uri) == RedirectKind::Https => {
+                Self::GoBack(error)
+            }
             RequestError::Redirect(error) => Self::Redirect(error),
         }
     }

@@ -75,6 +75,34 @@ async fn az4_az5_az6_az7_az8_every_other_error_goes_to_the_client_with_state_and
     assert!(!answer.location_parameters().contains_key("state"));
 }
 
+/// Anyone can register a site. A link to us that cannot be answered must not be a link to that site.
+#[tokio::test]
+async fn az4_nothing_but_a_click_leads_to_a_registered_site_before_somebody_logged_in() {
+    let world = World::new().await;
+    let site = world.confidential_client("none").await;
+    for wrong in [("scope", "nonsense"), ("code_challenge", ""), ("response_type", "token"), ("resource", "x")] {
+        let page = world.get(&site.request(&[wrong, ("state", "\"><script>")])).await;
+        page.is_error_page(400);
+        let text = page.text();
+        let href = text.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&#38;", "&");
+        let back = url::Url::parse(&href).unwrap();
+        assert_eq!((back.host_str(), back.path()), (Some("app.example"), "/callback"));
+        for (name, value) in [("state", "\"><script>"), ("iss", ISSUER)] {
+            assert!(back.query_pairs().any(|pair| pair == (name.into(), value.into())), "{href}");
+        }
+        assert!(text.contains("Go back to app.example") && !text.contains("<script>"), "{text}");
+    }
+    // Nor does a link that asks for no interaction, until there is a login.
+    world.get(&site.request(&[("prompt", "none")])).await.is_error_page(400);
+    let mut browser = Browser::new(&world);
+    browser.log_in(&site, "alice", &[]).await;
+    browser.get(&site.request(&[("prompt", "none")])).await.is_error_redirect("consent_required");
+    // Back to a program on the user's own computer leads nowhere else.
+    let native = world.public_client().await;
+    world.get(&native.request(&[("prompt", "none")])).await.is_error_redirect("login_required");
+    world.get(&native.request(&[("scope", "nonsense")])).await.is_error_redirect("invalid_scope");
+}
+
 #[tokio::test]
 async fn az10_success_is_a_303_with_code_unchanged_state_and_iss() {
     let world = World::new().await;
