@@ -260,5 +260,8 @@ fn router(server: Option<&Arc<AuthServer>>, authenticator: &Authenticator, resou
         let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
         router = router.route(path, get(move || async move { (headers, document) }));
     }
-    router
+    // Who opens the address in a browser should learn what it is for.
+    let endpoints: String = resources.iter().map(|resource| format!("  {}\n", resource.identifier)).collect();
+    let welcome = format!("This is a Hawser MCP gateway. Connect an MCP client to\n{endpoints}");
+    router.route("/", get(move || async move { welcome }))
 }
