@@ -30,10 +30,11 @@ pub(crate) async fn by_query(State(server): State<Arc<AuthServer>>, request: Req
     answer.unwrap_or_else(|error| error.into_response_with(&server.config.issuer))
 }
 
-/// OpenID Connect Core section 3.1.2.1 asks for POST as well. A cross-site POST brings no cookie, so the user logs in.
+/// OpenID Connect Core section 3.1.2.1 asks for POST as well. Another site's POST brings no cookie (`SameSite=Lax`), and an
+/// answer to it would replace the one of a user who is logged in; so the browser is sent on to ask with GET, which does.
 pub(crate) async fn by_form(State(server): State<Arc<AuthServer>>, request: Request) -> Response {
     let answer = match browser_form(request).await {
-        Ok((headers, parameters)) => server.authorize(&parameters, &headers).await,
+        Ok((_, parameters)) => server.ask_with_get(&parameters),
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(|error| error.into_response_with(&server.config.issuer))
@@ -41,11 +42,12 @@ pub(crate) async fn by_form(State(server): State<Arc<AuthServer>>, request: Requ
 
 fn parameters(text: &[u8]) -> Result<Parameters, BrowserError> {
     if text.len() > REQUEST_BYTES_MAX {
-        return Err(BrowserError::Page(StatusCode::URI_TOO_LONG, "The request of the app is too long."));
+        return Err(TOO_LONG);
     }
     Parameters::parse(text).map_err(|_| UNREADABLE)
 }
 
+const TOO_LONG: BrowserError = BrowserError::Page(StatusCode::URI_TOO_LONG, "The request of the app is too long.");
 const UNREADABLE: BrowserError = BrowserError::Page(StatusCode::BAD_REQUEST, "The request cannot be read.");
 
 /// The form that a browser sends to one of the pages.
@@ -74,6 +76,14 @@ impl AuthServer {
             }
             (cookie, _) => self.ask_for_login(cookie, &client.row, &request),
         }
+    }
+
+    fn ask_with_get(&self, parameters: &Parameters) -> Result<Response, BrowserError> {
+        let query = parameters.encode();
+        if query.len() > REQUEST_BYTES_MAX {
+            return Err(TOO_LONG);
+        }
+        Ok(see_other(&format!("{}?{query}", self.url("/oauth/authorize"))))
     }
 
     fn ask_for_login(

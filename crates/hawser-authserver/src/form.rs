@@ -59,6 +59,11 @@ impl Parameters {
         self.0.iter().filter(move |(found, value)| found == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    /// All of them in the format they came in.
+    pub(crate) fn encode(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+    }
+
     /// Whether the parameter occurs at all, even empty.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(found, _)| found == name)

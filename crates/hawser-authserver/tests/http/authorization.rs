@@ -306,9 +306,29 @@ async fn a_request_by_post_and_without_redirect_uri_works_where_only_one_is_regi
     let query = web.request(&[("redirect_uri", "")]).split_once('?').unwrap().1.to_owned();
     let form: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let page = browser.post("/oauth/authorize", &form).await;
+    let sent_on = browser.post("/oauth/authorize", &form).await;
+    assert_eq!(sent_on.status, StatusCode::SEE_OTHER);
+    let page = browser.get(&sent_on.location()).await;
     let answer = browser.submit("/oauth/login", &page, &[("development_user", "alice")]).await;
     let consent = browser.get(&answer.location()).await;
     let answer = browser.submit("/oauth/consent", &consent, &[("decision", "approve")]).await;
     assert!(answer.location().starts_with("https://app.example/callback?code="), "{}", answer.location());
+}
+
+/// Browsers leave a `SameSite=Lax` cookie out of another site's POST.
+#[tokio::test]
+async fn another_sites_post_does_not_log_the_user_out() {
+    let world = World::new().await;
+    let client = world.public_client().await;
+    let mut browser = Browser::new(&world);
+    browser.log_in(&client, "alice", &[]).await;
+    let query = client.request(&[]).split_once('?').unwrap().1.to_owned();
+    let form: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let sent_on = world.post("/oauth/authorize", &form).await;
+    assert!(!sent_on.headers.contains_key("set-cookie"));
+    assert!(sent_on.location().starts_with(&format!("{ISSUER}/oauth/authorize?")), "{}", sent_on.location());
+    assert!(browser.get(&sent_on.location()).await.text().contains("<strong>alice</strong>"));
+    let state = "x".repeat(13_000);
+    world.post("/oauth/authorize", &[("state", &state)]).await.is_error_page(414);
 }
