@@ -1,5 +1,6 @@
 //! Client authentication at the token and revocation endpoints (OAuth 2.1 section 2.4).
 
+use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine as _;
@@ -14,11 +15,17 @@ use crate::server::AuthServer;
 use crate::token_error::TokenError;
 
 /// What a request presents to say which client it is from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) struct Presented {
     client_id: String,
     secret: Option<String>,
     method: AuthMethod,
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 /// Reads the client's credentials; more than one way at once is refused (RFC 6749 section 2.3).

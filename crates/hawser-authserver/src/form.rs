@@ -1,12 +1,15 @@
 //! Parameters of a request as a list of pairs, so that a parameter given twice is seen (RFC 6749 section 3.1: refused).
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// Most pairs read from one request.
 const PAIRS_MAX: usize = 64;
 
 /// Request parameters in the order they came, empty ones left out: an empty value is no value (RFC 6749 section 3.1).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Passwords, codes and tokens are among them, so only the names may ever be printed.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 /// Why the parameters cannot be used.
@@ -18,6 +21,12 @@ pub(crate) enum FormError {
     Encoding,
     #[error("a parameter occurs twice")]
     Duplicate,
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 impl Parameters {
@@ -122,6 +131,11 @@ mod tests {
         assert_eq!(form.one("b"), Ok(None));
         assert_eq!(form.one("c"), Ok(Some(" ")));
         assert!(form.has("a"));
+    }
+
+    #[test]
+    fn values_are_never_printed() {
+        assert_eq!(format!("{:?}", Parameters::parse(b"password=hunter2&a=b").unwrap()), r#"["password", "a"]"#);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Waits {
 }
 
 /// A waiting request.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Pending {
     v: u32,
     pub(crate) request: AuthorizationRequest,

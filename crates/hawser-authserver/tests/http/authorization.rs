@@ -224,6 +224,24 @@ async fn az13_a_consent_without_our_token_from_this_browser_grants_nothing() {
     alice.post("/oauth/consent", &fields).await.is_error_page(403);
 }
 
+/// A shared computer: one user leaves the page open, or somebody copied it, and another logs in in the same browser.
+#[tokio::test]
+async fn az13_a_consent_page_of_an_earlier_login_is_worth_nothing_to_the_next() {
+    let world = World::new().await;
+    let client = world.public_client().await;
+    let mut browser = Browser::new(&world);
+    let of_alice = browser.log_in(&client, "alice", &[]).await;
+    let login_page = browser.get(&client.request(&[("prompt", "login")])).await;
+    let answer = browser.submit("/oauth/login", &login_page, &[("development_user", "bob")]).await;
+    browser.submit("/oauth/consent", &of_alice, &[("decision", "approve")]).await.is_error_page(403);
+    // Nor can the login form be sent once more, now that it led to a login.
+    browser.submit("/oauth/login", &login_page, &[("development_user", "alice")]).await.is_error_page(403);
+    let of_bob = browser.get(&answer.location()).await;
+    let approved = browser.submit("/oauth/consent", &of_bob, &[("decision", "approve")]).await;
+    let code = approved.location_parameters()["code"].clone();
+    assert_eq!(claims(&world.redeem(&client, &code).await.json()["access_token"])["sub"], "dev:bob");
+}
+
 #[tokio::test]
 async fn az14_the_consent_page_names_everything_and_warns() {
     let world = World::new().await;
