@@ -38,6 +38,8 @@ pub struct AuthServerConfig {
     pub login_lifetime: Duration,
     /// How long a remembered consent spares the question.
     pub consent_lifetime: Duration,
+    /// How long a revocation is remembered at least: as long as anything lives that was opened under a grant.
+    pub revocation_memory: Duration,
     /// Dynamic client registration.
     pub registration: RegistrationLimits,
 }
@@ -160,6 +162,7 @@ impl Default for AuthServerConfig {
             refresh_lifetime: DAY * 90,
             login_lifetime: Duration::from_hours(8),
             consent_lifetime: DAY * 90,
+            revocation_memory: DAY * 8,
             registration: RegistrationLimits::default(),
         }
     }

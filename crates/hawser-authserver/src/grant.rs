@@ -174,7 +174,11 @@ impl AuthServer {
         if *new == loaded.row {
             return Ok(true);
         }
-        let ttl = new.row_expires().since(self.now()).max(Duration::from_secs(1));
+        let mut ttl = new.row_expires().since(self.now()).max(Duration::from_secs(1));
+        if new.family().is_some_and(|family| family.revoked) {
+            // Whoever remembers something that was opened under the grant may ask long after the grant itself is over.
+            ttl = ttl.max(self.config.revocation_memory);
+        }
         let replaced = self.rows.replace(id, loaded, new, Some(ttl)).await?;
         if !replaced {
             tokio::task::yield_now().await;
@@ -328,6 +332,13 @@ impl AuthServer {
     pub(crate) async fn standing(&self, id: &str) -> Result<GrantStanding, StoreError> {
         let loaded = self.grant(id).await?;
         Ok(loaded.map_or(GrantStanding::Revoked, |loaded| self.standing_of(&loaded.row)))
+    }
+
+    pub(crate) async fn revoked(&self, id: &str) -> Result<bool, StoreError> {
+        let loaded = self.grant(id).await?;
+        Ok(loaded.is_some_and(|loaded| {
+            loaded.row.family().is_some_and(|family| family.revoked) || !self.knows_subject(&loaded.row.subject)
+        }))
     }
 
     fn standing_of(&self, grant: &Grant) -> GrantStanding {

@@ -130,6 +130,12 @@ impl AuthServer {
         self.standing(grant).await
     }
 
+    /// Whether a grant was revoked, or its user removed. A grant that merely ran out of time was not: what was opened under it
+    /// goes on under a new one of the same user.
+    pub async fn is_revoked(&self, grant: &str) -> Result<bool, StoreError> {
+        self.revoked(grant).await
+    }
+
     /// Ends a grant, with all that was opened under it. No error if there is none.
     pub async fn revoke_grant(&self, grant: &str, reason: &str) -> Result<(), StoreError> {
         self.revoke(grant, reason).await

@@ -68,6 +68,11 @@ impl Authenticated {
         Some(self.verified()?.local.as_ref()?.grant.as_str())
     }
 
+    /// The token's own id (`jti`), if the embedded authorization server issued it.
+    pub fn token_id(&self) -> Option<&str> {
+        Some(self.verified()?.local.as_ref()?.jti.as_str())
+    }
+
     /// SHA-256 of the token: a key for caches and revocation, never a credential.
     pub fn token_digest(&self) -> Option<[u8; 32]> {
         Some(self.verified()?.digest)

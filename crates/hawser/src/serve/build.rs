@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
@@ -27,6 +27,8 @@ use crate::failure::Failure;
 
 /// What an access token must be good for to use an endpoint.
 const SCOPE: &str = "mcp";
+/// A revocation is remembered this much longer than any session that it ends.
+const REVOCATION_MARGIN: Duration = Duration::from_hours(1);
 /// Who can log in with one click on a gateway for development: two, so that one can see that they are kept apart.
 const DEVELOPMENT_USERS: [&str; 2] = ["alice", "bob"];
 
@@ -51,7 +53,10 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr) -> Result<Part
     let server = match &settings.authorization_server {
         None => None,
         Some(server) => {
-            let config = authorization_server(server, &url, &resources);
+            let config = AuthServerConfig {
+                revocation_memory: settings.sessions.lifetime + REVOCATION_MARGIN,
+                ..authorization_server(server, &url, &resources)
+            };
             Some(open_authorization_server(config, &store, &ring, &clock, &entropy).await?)
         }
     };

@@ -50,6 +50,6 @@ impl LocalIssuer for Embedded {
 #[async_trait]
 impl Grants for Embedded {
     async fn is_revoked(&self, grant: &str) -> Result<bool, StoreError> {
-        Ok(self.server.grant_standing(grant).await? == GrantStanding::Revoked)
+        self.server.is_revoked(grant).await
     }
 }
