@@ -34,7 +34,7 @@ fn load(text: &str) -> Result<Settings, Report> {
     for (at, _) in text.match_indices("file:") {
         let name: String =
             text[at + 5..].chars().take_while(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
-        std::fs::write(folder.path().join(&name), if name.ends_with(".hash") { HASH } else { "dummy" }).unwrap();
+        std::fs::write(folder.path().join(&name), if name.contains("hash") { HASH } else { "dummy" }).unwrap();
     }
     let variable = |name: &str| -> Option<OsString> {
         Some(match name {

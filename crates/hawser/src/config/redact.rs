@@ -194,7 +194,11 @@ fn mask(text: &str, keep_keys: bool) -> String {
         }
         let (word, tail) = rest.split_at_checked(word_end).unwrap_or((rest, ""));
         let is_key = at_key && (word.ends_with(':') || tail.starts_with(':') || tail.starts_with("\":"));
-        if is_key || word == "-" || word.starts_with("env:") && word.len() > 4 || word.starts_with("file:") {
+        if is_key
+            || matches!(word, "-" | "#")
+            || word.starts_with("env:") && word.len() > 4
+            || word.starts_with("file:")
+        {
             out.push_str(word);
         } else {
             out.extend(word.chars().map(|_| '*'));
@@ -287,6 +291,7 @@ mod tests {
         );
         assert_eq!(shown("    password: $argon2id$v=19$m=1$x", 0), "    password: ********************");
         assert_eq!(shown("url: http://u:p@h/mcp?x=a", 0), "url: http://***@h/mcp?x=a");
+        assert_eq!(shown("env: { A: env:B } # was hunter2", 0), "env: { A: env:B } # *** *******");
     }
 
     #[test]
