@@ -4,6 +4,7 @@
 //! - [`Backend`]: one configured server. [`Backend::open`] performs `initialize` and gives a session;
 //! - [`BackendSession`]: one session, with the capabilities of the *end* client, so that the server asks only for what
 //!   somebody can answer;
+//! - [`WeakBackendSession`]: the same session for who must not keep it open;
 //! - [`Exchange`]: one request in flight, as the ordered stream of what belongs to it, the response last;
 //! - [`Unsolicited`]: what the server says outside of any exchange.
 //!
@@ -31,5 +32,5 @@ pub use error::BackendError;
 pub use exchange::{Exchange, ExchangeItem};
 pub use hello::{ClientHello, ServerHello};
 pub use name::{BackendName, BackendNameError};
-pub use session::BackendSession;
+pub use session::{BackendSession, WeakBackendSession};
 pub use unsolicited::Unsolicited;

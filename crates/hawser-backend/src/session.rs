@@ -1,7 +1,7 @@
 //! One session with a backend.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use hawser_mcp::{Message, Notification, RawJson, Request, RequestId, Response};
 
@@ -19,6 +19,10 @@ pub struct BackendSession {
     server: Arc<ServerHello>,
 }
 
+/// A session as seen by who must not keep it open.
+#[derive(Clone, Debug)]
+pub struct WeakBackendSession(Weak<SessionCore>);
+
 /// What clones and exchanges share.
 #[derive(Debug)]
 pub(crate) struct SessionCore {
@@ -26,11 +30,13 @@ pub(crate) struct SessionCore {
     pub(crate) link: Link,
     pub(crate) state: Arc<SessionState>,
     next_id: AtomicU64,
+    /// What the handshake brought, for whoever comes back to a session through a weak handle.
+    server: OnceLock<Arc<ServerHello>>,
 }
 
 impl SessionCore {
     pub(crate) const fn new(config: Arc<BackendConfig>, link: Link, state: Arc<SessionState>) -> Self {
-        Self { config, link, state, next_id: AtomicU64::new(1) }
+        Self { config, link, state, next_id: AtomicU64::new(1), server: OnceLock::new() }
     }
 
     /// Sends a request under a fresh id.
@@ -59,7 +65,18 @@ impl Drop for SessionCore {
 
 impl BackendSession {
     pub(crate) fn new(core: Arc<SessionCore>, server: ServerHello) -> Self {
-        Self { core, server: Arc::new(server) }
+        let server = Arc::clone(core.server.get_or_init(|| Arc::new(server)));
+        Self { core, server }
+    }
+
+    /// A handle that does not keep the session open.
+    pub fn downgrade(&self) -> WeakBackendSession {
+        WeakBackendSession(Arc::downgrade(&self.core))
+    }
+
+    /// Whether both are one session, not merely two with the same server.
+    pub fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
     }
 
     /// What the server said about itself.
@@ -92,6 +109,28 @@ impl BackendSession {
         self.core.link.send(&Message::Response(response.clone())).await
     }
 
+    /// Sends a notification some time soon, for who cannot wait. Only a few may be on their way at a time; one more, or one
+    /// for a session that is over, is dropped. Several may arrive in another order.
+    pub fn notify_in_background(&self, notification: Notification) {
+        self.send_in_background(Message::Notification(notification));
+    }
+
+    /// Answers a request of the server some time soon; bounded like [`BackendSession::notify_in_background`]. To the
+    /// timeouts the question counts as answered at once, so a dropped answer does not make anybody wait for longer.
+    pub fn respond_in_background(&self, response: Response) {
+        if let Some(id) = &response.id {
+            self.core.state.answered(id);
+        }
+        self.send_in_background(Message::Response(response));
+    }
+
+    fn send_in_background(&self, message: Message) {
+        match self.core.state.check_open() {
+            Ok(()) => self.core.link.send_in_background(message),
+            Err(error) => tracing::debug!(%error, "a message was dropped"),
+        }
+    }
+
     /// Listens to what the server says outside of any exchange: starts the standalone GET stream of HTTP, once. Nothing to
     /// do for stdio.
     pub fn listen(&self) {
@@ -105,5 +144,14 @@ impl BackendSession {
         if was_open || matches!(self.core.link, Link::Stdio(_)) {
             self.core.link.close().await;
         }
+    }
+}
+
+impl WeakBackendSession {
+    /// The session, while a clone or an exchange holds it. It may be over all the same: [`BackendSession::is_open`] tells.
+    pub fn upgrade(&self) -> Option<BackendSession> {
+        let core = self.0.upgrade()?;
+        let server = Arc::clone(core.server.get()?);
+        Some(BackendSession { core, server })
     }
 }

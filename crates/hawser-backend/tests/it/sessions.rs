@@ -1,10 +1,12 @@
 //! Sessions: opened, forgotten, opened again, closed.
 
-use hawser_backend::{Backend, BackendError, BackendSession, ChildLimit, Exchange, Unsolicited};
-use hawser_mcp::{Notification, Revision};
+use hawser_backend::{
+    Backend, BackendError, BackendSession, ChildLimit, Exchange, ExchangeItem, Unsolicited, WeakBackendSession,
+};
+use hawser_mcp::{Notification, RawJson, Response, Revision};
 use serde_json::json;
 
-use crate::scripted::{Scripted, answer, failure, hello, initialized, outcome, status};
+use crate::scripted::{Scripted, answer, event, failure, hello, initialized, outcome, sse_open, status};
 
 #[tokio::test]
 async fn a_forgotten_session_is_gone_and_a_fresh_one_works() {
@@ -96,6 +98,70 @@ async fn dropping_the_last_clone_deletes_the_session() {
 }
 
 #[tokio::test]
+async fn a_weak_handle_finds_the_session_but_does_not_keep_it_open() {
+    let server = Scripted::start(|_| None).await;
+    let (session, _unsolicited) = server.open().await;
+    let weak = session.downgrade();
+    let found = weak.upgrade().unwrap();
+    assert!(found.same_as(&session) && found.server() == session.server());
+    drop(found);
+    let mut exchange = session.request("x", None).await.unwrap();
+    drop(session);
+    outcome(&mut exchange).await;
+    assert!(weak.upgrade().is_some_and(|session| session.is_open()), "a running exchange keeps it");
+    drop(exchange);
+    assert!(weak.upgrade().is_none());
+    server.wait_for(|call| call.method == "DELETE").await;
+}
+
+#[tokio::test]
+async fn two_sessions_with_one_backend_are_not_the_same() {
+    let server = Scripted::start(|_| None).await;
+    let ((one, _one_unsolicited), (other, _other_unsolicited)) = (server.open().await, server.open().await);
+    assert!(one.same_as(&one.clone()) && !one.same_as(&other));
+}
+
+#[tokio::test]
+async fn an_answer_in_the_background_arrives() {
+    let server = Scripted::start(|call| {
+        (call.rpc() == "tools/call")
+            .then(|| sse_open(event(&json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create"}))))
+    })
+    .await;
+    let (session, _unsolicited) = server.open().await;
+    let mut exchange = session.request("tools/call", None).await.unwrap();
+    let ExchangeItem::Request(asked) = exchange.next().await else { panic!("nothing is asked") };
+    session.respond_in_background(Response::result(asked.id, RawJson::empty_object()));
+    server.wait_for(|call| call.body == json!({"jsonrpc": "2.0", "id": "q", "result": {}})).await;
+}
+
+#[tokio::test]
+async fn messages_in_the_background_do_not_pile_up() {
+    // The answer to a notification never ends, so none leaves its place.
+    let stuck = "notifications/roots/list_changed";
+    let server = Scripted::start(move |call| (call.rpc() == stuck).then(|| sse_open(String::new()))).await;
+    let (session, _unsolicited) = server.open().await;
+    for _ in 0..100 {
+        session.notify_in_background(Notification::new(stuck, None));
+    }
+    let sent = || server.calls().iter().filter(|call| call.rpc() == stuck).count();
+    server.wait_for(|_| sent() == 16).await;
+    outcome(&mut session.request("x", None).await.unwrap()).await;
+    assert_eq!(sent(), 16);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_in_the_background_once_the_session_is_closed() {
+    let server = Scripted::start(|_| None).await;
+    let (session, _unsolicited) = server.open().await;
+    session.close().await;
+    session.notify_in_background(Notification::new("notifications/roots/list_changed", None));
+    let (session, _unsolicited) = server.open().await;
+    outcome(&mut session.request("x", None).await.unwrap()).await;
+    assert!(server.calls().iter().all(|call| call.rpc() != "notifications/roots/list_changed"));
+}
+
+#[tokio::test]
 async fn a_handshake_that_fails_half_way_leaves_no_session_behind() {
     let server =
         Scripted::start(|call| (call.rpc() == "initialize").then(|| initialized(&call.body["id"], "2099-01-01"))).await;
@@ -143,6 +209,7 @@ fn sessions_and_exchanges_can_move_between_threads() {
     fn moved<T: Send>() {}
     shared::<Backend>();
     shared::<BackendSession>();
+    shared::<WeakBackendSession>();
     moved::<Exchange>();
     moved::<Unsolicited>();
 }
