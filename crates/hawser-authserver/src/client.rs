@@ -30,6 +30,9 @@ pub(crate) struct Client {
     pub(crate) name: Option<String>,
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) auth_method: AuthMethod,
+    /// Whether it left the method to the server: then its secret is good in the header and in the body.
+    #[serde(default)]
+    pub(crate) auth_method_unstated: bool,
     /// SHA-256 of the secret, for clients that have one.
     pub(crate) secret_digest: Option<String>,
     /// Whether `refresh_token` is among its grant types.

@@ -90,7 +90,10 @@ impl AuthServer {
 }
 
 fn proves(client: &Client, presented: &Presented) -> bool {
-    if client.auth_method != presented.method {
+    // Clients that did not choose between header and body send the secret in either; the secret is the same. Without a
+    // secret there is nothing to choose.
+    let either = client.auth_method_unstated && presented.method != AuthMethod::None;
+    if client.auth_method != presented.method && !either {
         return false;
     }
     match (&client.secret_digest, &presented.secret) {

@@ -68,6 +68,7 @@ struct Metadata {
 struct Effective {
     redirect_uris: Vec<String>,
     auth_method: AuthMethod,
+    auth_method_unstated: bool,
     refreshes: bool,
     application_type: &'static str,
     name: Option<String>,
@@ -123,6 +124,7 @@ impl AuthServer {
             name: effective.name.clone(),
             redirect_uris: effective.redirect_uris.clone(),
             auth_method: effective.auth_method,
+            auth_method_unstated: effective.auth_method_unstated,
             secret_digest: secret.as_deref().map(|secret| digest_text(secret.as_bytes())),
             refreshes: effective.refreshes,
             used: false,
@@ -178,6 +180,7 @@ fn effective(metadata: Metadata, private_schemes: &[String]) -> Result<Effective
     let application_type = application_type(metadata.application_type.as_deref(), &redirect_uris, private_schemes)?;
     Ok(Effective {
         auth_method,
+        auth_method_unstated: metadata.token_endpoint_auth_method.is_none(),
         refreshes: refreshes(metadata.grant_types.as_deref())?,
         application_type,
         name: metadata.client_name.map(|name| shown(&name)).filter(|name| !name.is_empty()),

@@ -105,6 +105,23 @@ async fn tk4_tk5_clients_authenticate_as_they_registered() {
     world.post(&in_url, &grant).await.is_error(400, "invalid_request");
 }
 
+/// Clients that register without a method get the default, and some send the secret in the body all the same.
+#[tokio::test]
+async fn tk4_tk5_a_client_that_stated_no_method_may_send_its_secret_either_way_but_must_send_it() {
+    let world = World::new().await;
+    let client = world.client(&json!({ "redirect_uris": ["https://app.example/cb"] })).await;
+    assert_eq!(client.method, "client_secret_basic");
+    let (id, secret) = (client.id.as_str(), client.secret.as_deref().unwrap());
+    let grant = [("grant_type", "refresh_token"), ("refresh_token", "x"), ("client_id", id)];
+    let post = async |extra: &[(&str, &str)], headers: &[(&str, &str)]| {
+        world.post_with("/oauth/token", &[&grant, extra].concat(), headers).await
+    };
+    post(&[], &[("authorization", &basic(id, secret))]).await.is_error(400, "invalid_grant");
+    post(&[("client_secret", secret)], &[]).await.is_error(400, "invalid_grant");
+    post(&[("client_secret", "wrong")], &[]).await.is_error(401, "invalid_client");
+    post(&[], &[]).await.is_error(401, "invalid_client");
+}
+
 #[tokio::test]
 async fn tk5_repeated_failures_are_slowed_down() {
     let world = World::new().await;
