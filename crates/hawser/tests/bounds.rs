@@ -1,0 +1,292 @@
+//! The fixed bounds that docs/configuration.md tells are those in the code: each row is held against the lines that set it.
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::path::Path;
+
+const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
+
+/// A row of the document, and what the sources say: a file below `crates/`, and a part of it.
+type Row = (&'static str, &'static [(&'static str, &'static str)]);
+
+const CONNECTIONS: &[Row] = &[
+    (
+        "more wait in the listener's queue | 16384 |",
+        &[("hawser/src/serve/http.rs", "CONNECTIONS_MAX: usize = 16 * 1024;")],
+    ),
+    (
+        "head of a request | 64 KiB, within 10 s |",
+        &[
+            ("hawser/src/serve/http.rs", "HEAD_BYTES_MAX: usize = 64 * 1024;"),
+            ("hawser/src/serve/http.rs", "HEAD_TIMEOUT: Duration = Duration::from_secs(10);"),
+        ],
+    ),
+    (
+        "`limits.request_body`, within 30 s |",
+        &[("hawser-gateway/src/config.rs", "body_timeout: Duration::from_secs(30),")],
+    ),
+    (
+        "body of a request to the authorization server | 64 KiB, within 15 s |",
+        &[
+            ("hawser-authserver/src/server.rs", "BODY_MAX: usize = 64 * 1024;"),
+            ("hawser-authserver/src/server.rs", "BODY_TIMEOUT: Duration = Duration::from_secs(15);"),
+        ],
+    ),
+    ("messages of a batch (MCP 2025-03-26) | 64 |", &[("hawser-mcp/src/frame.rs", "batch: 64 }")]),
+    (
+        "method name; request id | 128 bytes; 1 KiB |",
+        &[
+            ("hawser-mcp/src/frame.rs", "METHOD_BYTES_MAX: usize = 128;"),
+            ("hawser-mcp/src/frame.rs", "ID_BYTES_MAX: usize = 1024;"),
+        ],
+    ),
+    ("looks into | 1024 |", &[("hawser-mcp/src/members.rs", "MEMBERS_MAX: usize = 1024;")]),
+    ("that is looked at | 4096 characters |", &[("hawser-owner/src/handle.rs", "HANDLE_CHARS_MAX: usize = 4096;")]),
+    ("get at a stop | 10 s |", &[("hawser/src/serve/mod.rs", "GRACE: Duration = Duration::from_secs(10);")]),
+];
+
+const SESSIONS: &[Row] = &[
+    ("run at the same time | 64 |", &[("hawser-gateway/src/config.rs", "in_flight: 64,")]),
+    (
+        "wait for one session's client | 32, each 30 minutes |",
+        &[
+            ("hawser-gateway/src/config.rs", "pending: 32,"),
+            ("hawser-gateway/src/config.rs", "client_answer: Duration::from_mins(30),"),
+        ],
+    ),
+    ("GET streams of one session | 4 |", &[("hawser-gateway/src/config.rs", "streams: 4,")]),
+    ("loses the stream | 256 |", &[("hawser-gateway/src/config.rs", "stream_queue: 256,")]),
+    ("ahead of its reader | 8 |", &[("hawser-gateway/src/reply.rs", "AHEAD: usize = 8;")]),
+    ("without a stream | 64 |", &[("hawser-gateway/src/outbox.rs", "KEPT_MAX: usize = 64;")]),
+    ("answer to one request | 10000 |", &[("hawser-gateway/src/ask.rs", "MESSAGES_MAX: usize = 10_000;")]),
+    (
+        "self-description | 4 KiB each |",
+        &[("hawser-gateway/src/initialize.rs", "DECLARED_BYTES_MAX: usize = 4 * 1024;")],
+    ),
+    ("has expired | 30 s |", &[("hawser-gateway/src/gateway.rs", "TOKEN_GRACE: Duration = Duration::from_secs(30);")]),
+    ("between comments | 15 s |", &[("hawser-gateway/src/config.rs", "keep_alive: Duration::from_secs(15),")]),
+    ("one page of a list | 1000 |", &[("hawser-gateway/src/config.rs", "list_page: 1000,")]),
+    (
+        "one backend's list | 256; 50000 |",
+        &[
+            ("hawser-gateway/src/lists.rs", "PAGES_MAX: usize = 256;"),
+            ("hawser-gateway/src/lists.rs", "ENTRIES_MAX: usize = 50_000;"),
+        ],
+    ),
+    ("contributes | 16 KiB |", &[("hawser-gateway/src/profile.rs", "INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;")]),
+    (
+        "what they can do | 10 s |",
+        &[("hawser-gateway/src/initialize.rs", "PATIENCE: Duration = Duration::from_secs(10);")],
+    ),
+];
+
+const BACKENDS: &[Row] = &[
+    ("TLS included | 10 s |", &[("hawser-backend/src/config.rs", "connect_timeout: Duration::from_secs(10),")]),
+    (
+        "said meanwhile | 30 minutes |",
+        &[("hawser-backend/src/config.rs", "request_timeout_max: Duration::from_mins(30),")],
+    ),
+    ("answer to `initialize` | 1000 |", &[("hawser-backend/src/hello.rs", "MESSAGES_MAX: usize = 1000;")]),
+    (
+        "an event id | 1024 bytes each |",
+        &[
+            ("hawser-backend/src/streamable/verdict.rs", "SESSION_ID_BYTES_MAX: usize = 1024;"),
+            ("hawser-backend/src/streamable/flow.rs", "EVENT_ID_BYTES_MAX: usize = 1024;"),
+        ],
+    ),
+    ("that is read | 64 KiB |", &[("hawser-backend/src/streamable/link.rs", "REFUSAL_BYTES_MAX: usize = 64 * 1024;")]),
+    ("bring nothing | 5 |", &[("hawser-backend/src/streamable/flow.rs", "FRUITLESS_MAX: u32 = 5;")]),
+    (
+        "50 ms to 24 h, as the server says; 1 s if it says nothing |",
+        &[
+            ("hawser-backend/src/streamable/flow.rs", "RETRY_MIN: Duration = Duration::from_millis(50);"),
+            ("hawser-backend/src/streamable/flow.rs", "RETRY_MAX: Duration = Duration::from_hours(24);"),
+            ("hawser-backend/src/streamable/flow.rs", "RETRY_DEFAULT: Duration = Duration::from_secs(1);"),
+        ],
+    ),
+    (
+        "how long they are kept | 32; 4 s |",
+        &[
+            ("hawser-backend/src/streamable/client.rs", "IDLE_MAX: usize = 32;"),
+            ("hawser-backend/src/streamable/client.rs", "IDLE_TIME_MAX: Duration = Duration::from_secs(4);"),
+        ],
+    ),
+    (
+        "left alone; for how long | 3; 1 s to 1 minute |",
+        &[
+            ("hawser-backend/src/circuit.rs", "FAILURES_MAX: u32 = 3;"),
+            ("hawser-backend/src/circuit.rs", "REST_MIN: Duration = Duration::from_secs(1);"),
+            ("hawser-backend/src/circuit.rs", "REST_MAX: Duration = Duration::from_mins(1);"),
+        ],
+    ),
+    ("wait for a reader | 256,", &[("hawser-backend/src/backend.rs", "UNSOLICITED_MAX: usize = 256;")]),
+    (
+        "how long a caller waits | 64; 10 s |",
+        &[
+            ("hawser-backend/src/stdio/link.rs", "LINES_MAX: usize = 64;"),
+            ("hawser-backend/src/stdio/link.rs", "WRITE_WAIT_MAX: Duration = Duration::from_secs(10);"),
+        ],
+    ),
+    ("before it is stopped | 100 |", &[("hawser-backend/src/stdio/reader.rs", "GARBAGE_LINES_MAX: u32 = 100;")]),
+    (
+        "4 KiB a line, 20 lines a second",
+        &[
+            ("hawser-backend/src/stdio/stderr.rs", "LINE_BYTES_MAX: usize = 4096;"),
+            ("hawser-backend/src/stdio/stderr.rs", "LINES_PER_SECOND_MAX: u32 = 20;"),
+        ],
+    ),
+    (
+        "2 s after SIGTERM",
+        &[("hawser-backend/src/stdio/supervisor.rs", "PATIENCE: Duration = Duration::from_secs(2);")],
+    ),
+    ("Tool names over 64 characters", &[("hawser-catalog/src/naming.rs", "EXPOSED_NAME_CHARS_MAX: usize = 64;")]),
+];
+
+const AUTHORIZATION: &[Row] = &[
+    ("code | 1 minute, one use |", &[("hawser-authserver/src/config.rs", "code_lifetime: Duration::from_mins(1),")]),
+    (
+        "waits for the user | 10 minutes |",
+        &[("hawser-authserver/src/pending.rs", "LIFETIME: Duration = Duration::from_mins(10);")],
+    ),
+    (
+        "a remembered consent | 8 hours; 90 days |",
+        &[
+            ("hawser-authserver/src/config.rs", "login_lifetime: Duration::from_hours(8),"),
+            ("hawser-authserver/src/config.rs", "consent_lifetime: DAY * 90,"),
+        ],
+    ),
+    (
+        "`state` and `nonce` | 12 KiB; 4 KiB each |",
+        &[
+            ("hawser-authserver/src/authorize.rs", "REQUEST_BYTES_MAX: usize = 12 * 1024;"),
+            ("hawser-authserver/src/authorize_request.rs", "CARRIED_BYTES_MAX: usize = 4096;"),
+        ],
+    ),
+    ("parameters of one request | 64 |", &[("hawser-authserver/src/form.rs", "PAIRS_MAX: usize = 64;")]),
+    ("one /64) | 120 at once", &[("hawser-authserver/src/config.rs", "per_address: 120,")]),
+    ("of all addresses | 1200 at once", &[("hawser-authserver/src/config.rs", "global: 1200,")]),
+    (
+        "unused clients | 5000, forgotten after 1 day |",
+        &[
+            ("hawser-authserver/src/config.rs", "unused_max: 5000,"),
+            ("hawser-authserver/src/config.rs", "unused_lifetime: DAY,"),
+        ],
+    ),
+    ("forgotten 120 days after", &[("hawser-authserver/src/config.rs", "used_lifetime: DAY * 120,")]),
+    (
+        "length of one | 16; 2048 bytes |",
+        &[
+            ("hawser-authserver/src/registration.rs", "REDIRECT_URIS_MAX: usize = 16;"),
+            ("hawser-authserver/src/redirect_uri.rs", "BYTES_MAX: usize = 2048;"),
+        ],
+    ),
+    (
+        "name of a client | 100 characters |",
+        &[("hawser-authserver/src/registration.rs", "NAME_CHARS_MAX: usize = 100;")],
+    ),
+    ("| password | 1024 bytes |", &[("hawser-authserver/src/password.rs", "PASSWORD_BYTES_MAX: usize = 1024;")]),
+    (
+        "failed logins in 5 minutes: of a name from an address; of an address; of a name | 5; 30; 50 |",
+        &[
+            ("hawser-authserver/src/password.rs", "WINDOW: Duration = Duration::from_mins(5);"),
+            ("hawser-authserver/src/password.rs", "FAILURES_PAIR: u32 = 5;"),
+            ("hawser-authserver/src/password.rs", "FAILURES_ADDRESS: u32 = 30;"),
+            ("hawser-authserver/src/password.rs", "FAILURES_NAME: u32 = 50;"),
+        ],
+    ),
+    (
+        "wait for that | 2; 32 |",
+        &[
+            ("hawser-authserver/src/password.rs", "CHECKS_AT_ONCE: usize = 2;"),
+            ("hawser-authserver/src/password.rs", "WAITING_MAX: usize = 32;"),
+        ],
+    ),
+    ("in 1 minute | 20 |", &[("hawser-authserver/src/server.rs", "Throttle::new(20, Duration::from_mins(1))")]),
+    ("grace period | 64 |", &[("hawser-authserver/src/family.rs", "ROTATIONS_MAX: usize = 64;")]),
+];
+
+const ISSUERS_AND_STORE: &[Row] = &[
+    ("an access token | 16 KiB |", &[("hawser-identity/src/token.rs", "TOKEN_BYTES_MAX: usize = 16 * 1024;")]),
+    (
+        "audiences; scopes | 256; 64; 256 |",
+        &[
+            ("hawser-identity/src/members.rs", "MEMBERS_MAX: usize = 256;"),
+            ("hawser-identity/src/claims.rs", "AUDIENCES_MAX: usize = 64;"),
+            ("hawser-identity/src/scopes.rs", "SCOPES_MAX: usize = 256;"),
+        ],
+    ),
+    ("| subject | 255 bytes |", &[("hawser-owner/src/principal.rs", "SUBJECT_BYTES_MAX: usize = 255;")]),
+    (
+        "key set | 256 KiB; 512 KiB and 128 keys |",
+        &[
+            ("hawser-identity/src/discovery.rs", "METADATA_BYTES_MAX: usize = 256 * 1024;"),
+            ("hawser-identity/src/key_set.rs", "KEY_SET_BYTES_MAX: usize = 512 * 1024;"),
+            ("hawser-identity/src/key_set.rs", "KEYS_MAX: usize = 128;"),
+        ],
+    ),
+    ("tried for one token | 4 |", &[("hawser-identity/src/key_set.rs", "CANDIDATES_MAX: usize = 4;")]),
+    (
+        "RSA keys | 2048 to 8192 bits |",
+        &[
+            ("hawser-identity/src/key_set.rs", "RSA_BITS_MIN: usize = 2048;"),
+            ("hawser-identity/src/key_set.rs", "RSA_BITS_MAX: usize = 8192;"),
+        ],
+    ),
+    (
+        "discovery included | 3 s; 8 s; 20 s |",
+        &[
+            ("hawser-identity/src/fetch.rs", "CONNECT_TIMEOUT: Duration = Duration::from_secs(3);"),
+            ("hawser-identity/src/fetch.rs", "TOTAL_TIMEOUT: Duration = Duration::from_secs(8);"),
+            ("hawser-identity/src/key_source.rs", "LOAD_TIMEOUT: Duration = Duration::from_secs(20);"),
+        ],
+    ),
+    (
+        "10 minutes; 1 hour more |",
+        &[(
+            "hawser-identity/src/config.rs",
+            "ttl: Duration::from_mins(10), cooldown: Duration::from_secs(30), stale: Duration::from_hours(1)",
+        )],
+    ),
+    ("unknown keys | 30 s |", &[("hawser-identity/src/config.rs", "cooldown: Duration::from_secs(30)")]),
+    ("Clocks may differ by 30 seconds.", &[("hawser-identity/src/config.rs", "skew: Duration::from_secs(30),")]),
+    (
+        "how many | 1 minute; 10000 |",
+        &[
+            ("hawser-identity/src/config.rs", "VERDICT_LIFETIME_MAX: Duration = Duration::from_mins(1);"),
+            ("hawser-identity/src/config.rs", "capacity: 10_000 }"),
+        ],
+    ),
+    ("`store: memory` | 256 MiB |", &[("hawser-store/src/memory.rs", "BYTES_MAX: usize = 256 * 1024 * 1024;")]),
+    (
+        "name of a row | 1 MiB; 512 bytes |",
+        &[
+            ("hawser-store/src/port.rs", "VALUE_BYTES_MAX: usize = 1024 * 1024;"),
+            ("hawser-store/src/key.rs", "KEY_BYTES_MAX: usize = 512;"),
+        ],
+    ),
+    ("wait for the disk | 64 MiB |", &[("hawser-store/src/redb_file/limits.rs", "queue_bytes: 64 * 1024 * 1024,")]),
+    ("reads at a time | 32 |", &[("hawser-store/src/redb_file/limits.rs", "reads: 32,")]),
+    ("status 503 | 30 s |", &[("hawser-store/src/redb_file/limits.rs", "wait: Duration::from_secs(30) }")]),
+    ("one request | 15 s |", &[("hawser-probe/src/wire.rs", "request: Duration::from_secs(15),")]),
+    ("one body | 2 MiB |", &[("hawser-probe/src/wire.rs", "body: 2 * 1024 * 1024,")]),
+    ("everything together | 10 minutes |", &[("hawser-probe/src/wire.rs", "total: Duration::from_mins(10),")]),
+];
+
+#[test]
+fn every_fixed_bound_in_the_document_is_the_one_in_the_code() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let rows = [CONNECTIONS, SESSIONS, BACKENDS, AUTHORIZATION, ISSUERS_AND_STORE].concat();
+    let section = DOCUMENT.split_once("\n## Bounds\n").unwrap().1;
+    for (row, sources) in &rows {
+        assert!(DOCUMENT.contains(row), "docs/configuration.md does not say `{row}`");
+        for (file, line) in *sources {
+            let text = std::fs::read_to_string(crates.join(file)).unwrap();
+            assert!(text.contains(line), "docs/configuration.md says `{row}`; {file} does not say `{line}` any more");
+        }
+    }
+    // A row that nothing here is held against would be a row that may lie.
+    let configured = ["limits.request_body`, within", "| `timeout` |", "| what | bound |", "|---"];
+    for line in section.lines().filter(|line| line.starts_with('|')) {
+        let held = rows.iter().any(|(row, _)| line.contains(row)) || configured.iter().any(|text| line.contains(text));
+        assert!(held, "nothing is held against `{line}`");
+    }
+}
