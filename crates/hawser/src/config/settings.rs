@@ -83,7 +83,7 @@ pub struct BackendSettings {
     pub transport: Transport,
     /// Whether its tools and prompts are prefixed.
     pub naming: Naming,
-    /// How long one request may take.
+    /// How long it may be silent while a request waits.
     pub timeout: Duration,
 }
 
@@ -184,9 +184,9 @@ pub struct SessionSettings {
     pub idle: Duration,
     /// End after this long in any case.
     pub lifetime: Duration,
-    /// Most sessions of one owner.
+    /// Most sessions of one owner that are held in memory.
     pub per_owner: usize,
-    /// Most sessions in all.
+    /// Most sessions that are held in memory.
     pub total: usize,
 }
 
@@ -201,6 +201,6 @@ pub struct LimitSettings {
     pub depth: usize,
     /// Most child processes at one time.
     pub children: usize,
-    /// How long one request may take.
+    /// The timeout of backends that have none of their own.
     pub request_timeout: Duration,
 }

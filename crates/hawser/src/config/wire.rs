@@ -39,7 +39,7 @@ pub(super) struct File {
     pub(super) endpoints: Option<Entries<Endpoint>>,
     /// Who may come in, and who says so.
     pub(super) auth: Option<Auth>,
-    /// How long sessions live and how many there may be.
+    /// How long sessions live and how many are held.
     pub(super) sessions: Option<Sessions>,
     /// Sizes and times that requests are held to.
     pub(super) limits: Option<Limits>,
@@ -62,7 +62,7 @@ pub(super) struct Backend {
     /// `prefix` (default): tools and prompts are called `<backend>_<name>`. `none`: they keep their own names; at most one
     /// backend of an endpoint may do so.
     pub(super) naming: Option<Text>,
-    /// How long one request to this backend may take. Default: `limits.request_timeout`.
+    /// How long this backend may be silent while a request waits. Default: `limits.request_timeout`.
     pub(super) timeout: Option<Text>,
 }
 
@@ -140,7 +140,7 @@ pub(super) struct ExternalServer {
     pub(super) tenant: Option<Text>,
 }
 
-/// How long sessions live and how many there may be.
+/// How long sessions live and how many are held.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sessions {
@@ -148,9 +148,9 @@ pub(super) struct Sessions {
     pub(super) idle: Option<Text>,
     /// A session ends after this long in any case. Default: `7d`.
     pub(super) lifetime: Option<Text>,
-    /// Most sessions one owner may have open. Default: 100.
+    /// Most sessions of one owner that are held in memory. Default: 100.
     pub(super) per_owner: Option<Text>,
-    /// Most sessions that may be open in all. Default: 10000.
+    /// Most sessions that are held in memory. Default: 10000.
     pub(super) total: Option<Text>,
 }
 
@@ -166,7 +166,7 @@ pub(super) struct Limits {
     pub(super) depth: Option<Text>,
     /// Most child processes at one time. Default: 64.
     pub(super) children: Option<Text>,
-    /// How long one request may take. Default: `60s`.
+    /// The `timeout` of backends that have none of their own. Default: `60s`.
     pub(super) request_timeout: Option<Text>,
 }
 
