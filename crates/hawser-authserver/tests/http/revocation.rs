@@ -75,3 +75,29 @@ async fn rv1_rv3_foreign_and_meaningless_tokens_get_200_and_nothing_happens() {
     world.as_client("/oauth/revoke", &client, &[]).await.is_error(400, "invalid_request");
     world.get("/oauth/revoke").await.is_error(405, "invalid_request");
 }
+
+/// What was opened under a grant may live longer than the grant, and asks about it only when it is next looked at.
+#[tokio::test]
+async fn tk13_a_revocation_is_remembered_long_after_the_grant_would_have_ended() {
+    let world = World::new().await;
+    // Without refresh tokens a grant ends with its access token.
+    let short = json!({
+        "redirect_uris": ["http://localhost/callback"],
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code"],
+    });
+    let client = world.client(&short).await;
+    let (revoked, ended) = (world.tokens(&client, "alice").await, world.tokens(&client, "alice").await);
+    let grant_of = |tokens: &Value| claims(&tokens["access_token"])["grant"].as_str().unwrap().to_owned();
+    world.server.revoke_grant(&grant_of(&revoked), "test").await.unwrap();
+    for seconds in [0, 11 * 60, 3600, 7 * 24 * 3600] {
+        world.wait(seconds);
+        assert!(world.server.is_revoked(&grant_of(&revoked)).await.unwrap(), "{seconds} s later");
+        assert!(!world.server.is_revoked(&grant_of(&ended)).await.unwrap(), "{seconds} s later");
+        // The tokens of both are over all the same.
+        if seconds > 0 {
+            assert_eq!(standing(&world, &ended).await, GrantStanding::Revoked);
+        }
+    }
+    assert!(!world.server.is_revoked("no grant id").await.unwrap());
+}
