@@ -46,7 +46,7 @@ const STEPS: &[Step] = &[
         name: "conformance",
         about: "the conformance suite's authorization-server scenarios",
         needs: &["build", "real-parts"],
-        work: conformance::run,
+        work: conformance::step,
     },
     Step { name: "tests", about: "all other tests", needs: &["build", "real-parts"], work: tests },
 ];
