@@ -1,11 +1,12 @@
 //! A question of the gateway's own to a backend, within an owner's session.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use hawser_backend::{BackendError, BackendName, BackendSession, Exchange, ExchangeItem};
-use hawser_mcp::{Outcome, RawJson};
+use hawser_mcp::{Message, Outcome, RawJson};
 
 use crate::session::Session;
+use crate::unsolicited;
 use crate::upstream::Upstream;
 
 /// Most messages that may come before the answer to one request.
@@ -19,11 +20,12 @@ pub(crate) async fn ask(
     method: &str,
     params: Option<RawJson>,
 ) -> Result<Outcome, BackendError> {
-    let (_, exchange) = begin(session, upstream, method, params.clone()).await?;
-    match outcome(exchange).await {
+    let position = upstream.position();
+    let (from, exchange) = begin(session, upstream, method, params.clone()).await?;
+    match outcome(exchange, Some((session.weak(), position, &from))).await {
         Err(error) if may_repeat(&error) => {
-            let (_, exchange) = begin(session, upstream, method, params).await?;
-            outcome(exchange).await
+            let (from, exchange) = begin(session, upstream, method, params).await?;
+            outcome(exchange, Some((session.weak(), position, &from))).await
         }
         other => other,
     }
@@ -54,16 +56,24 @@ pub(crate) const fn may_repeat(error: &BackendError) -> bool {
     error.was_not_processed() || matches!(error, BackendError::Lost { .. })
 }
 
-/// The outcome of an exchange of the gateway's own. Requests in between cannot be put to the client and are left to expire.
-pub(crate) async fn outcome(mut exchange: Exchange) -> Result<Outcome, BackendError> {
-    let backend = exchange.backend().clone();
+/// Whose exchange it is, so that what the backend says meanwhile gets where it belongs.
+pub(crate) type Audience<'a> = (&'a Weak<Session>, usize, &'a BackendSession);
+
+/// The outcome of an exchange of the gateway's own. What the backend says or asks meanwhile is delivered as if it had been said
+/// outside the exchange; without an audience questions are declined.
+pub(crate) async fn outcome(mut exchange: Exchange, audience: Option<Audience<'_>>) -> Result<Outcome, BackendError> {
     for _ in 0..MESSAGES_MAX {
-        match exchange.next().await {
+        let message = match exchange.next().await {
             ExchangeItem::Response(outcome) => return Ok(outcome),
             ExchangeItem::Failed(error) => return Err(error),
-            ExchangeItem::Notification(_) | ExchangeItem::Request(_) => {}
+            ExchangeItem::Notification(notification) => Message::Notification(notification),
+            ExchangeItem::Request(request) => Message::Request(request),
+        };
+        if let Some((owner, position, from)) = audience {
+            unsolicited::deliver(owner, position, from, message);
         }
     }
+    let backend = exchange.backend().clone();
     exchange.cancel(Some("too many messages")).await;
     Err(flood(backend))
 }

@@ -1,17 +1,23 @@
 //! One request of the client that a backend answers: sent, watched, and everything that belongs to it passed on in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
 use hawser_mcp::{ErrorObject, Outcome, RawJson, RequestId, Response, code, method, notification};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::ask::{MESSAGES_MAX, begin, flood, may_repeat};
 use crate::in_flight::Flight;
+use crate::pending::decline;
 use crate::reply::Out;
 use crate::session::Session;
-use crate::unsolicited::{decline, put_to_client, withdraw};
+use crate::unsolicited::{note_change, put_to_client, withdraw};
 use crate::upstream::Upstream;
+
+/// A call may last as long as it likes, but say only so many messages in this time.
+const COUNTED_FOR: Duration = Duration::from_mins(1);
 
 /// What is called, and where.
 #[derive(Debug)]
@@ -42,7 +48,11 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
     };
     let mut repeatable = true;
     let mut messages = 0;
+    let mut counted_since = Instant::now();
     loop {
+        if counted_since.elapsed() > COUNTED_FOR {
+            (messages, counted_since) = (0, Instant::now());
+        }
         if messages > MESSAGES_MAX {
             exchange.cancel(Some("too many messages")).await;
             return Some(Err(failure(call, &flood(call.upstream.backend().name().clone()))));
@@ -79,8 +89,9 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
             ExchangeItem::Notification(found) => {
                 // What the client has seen cannot be taken back by a silent second attempt.
                 repeatable = false;
+                note_change(call.session, &found);
                 let message = if found.method == notification::CANCELLED {
-                    withdraw(call.session, backend, &found)
+                    withdraw(call.session, &from, &found)
                 } else {
                     Some(found.to_bytes())
                 };
@@ -95,7 +106,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                         asked.numbers.push(number);
                         out.message(message).await;
                     }
-                    None => decline(&from, request.id).await,
+                    None => decline(&from, request.id),
                 }
             }
         }
@@ -106,7 +117,7 @@ async fn start(call: &Call<'_>) -> Result<(BackendSession, Exchange), BackendErr
     begin(call.session, call.upstream, call.method, call.params.clone()).await
 }
 
-/// Questions that were put to the client on behalf of a call end with it.
+/// Questions that were put to the client on behalf of a call end with it, and their backend is told.
 struct Asked<'a> {
     session: &'a Session,
     numbers: Vec<u64>,
@@ -115,7 +126,7 @@ struct Asked<'a> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         for number in &self.numbers {
-            self.session.pending.forget(*number);
+            self.session.pending.decline(*number);
         }
     }
 }
@@ -133,7 +144,7 @@ fn has_no_effects(name: &str) -> bool {
     )
 }
 
-fn session_ended() -> ErrorObject {
+pub(crate) fn session_ended() -> ErrorObject {
     ErrorObject::new(code::INTERNAL_ERROR, "the session has ended")
 }
 

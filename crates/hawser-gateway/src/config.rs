@@ -15,6 +15,9 @@ pub struct EndpointConfig {
     pub path: String,
     /// What it is called as a protected resource (RFC 9728).
     pub resource: Resource,
+    /// The scopes that tokens of the embedded authorization server need here. Those of other issuers need what the resource says:
+    /// they may not know ours.
+    pub local_scopes: Vec<String>,
     /// The backends in their order, and how each is named towards clients.
     pub backends: Vec<(Backend, Naming)>,
 }

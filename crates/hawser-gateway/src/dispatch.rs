@@ -1,6 +1,7 @@
 //! What each method of a client does. Every function here takes an `Owned` session: there is no other way in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hawser_mcp::{
     ErrorObject, ListKind, Members, MembersError, Notification, Outcome, RawJson, Request, RequestId, Response,
@@ -11,6 +12,7 @@ use tracing::debug;
 
 use crate::call::{self, Call};
 use crate::claims::CursorClaims;
+use crate::credential::Credential;
 use crate::in_flight::{Flight, NotStarted};
 use crate::lists;
 use crate::pending::NotPending;
@@ -19,11 +21,16 @@ use crate::session::Session;
 use crate::sessions::Sessions;
 use crate::upstream::Upstream;
 
+/// Longest URI that can be subscribed to, in bytes: it is kept for as long as the session.
+const SUBSCRIBED_URI_MAX: usize = 8 * 1024;
+/// Longest wait for backends to take a log level.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+
 /// The present request's session and who sent it.
 pub(crate) struct Caller {
     pub(crate) session: Owned<Arc<Session>>,
     pub(crate) principal: Principal,
-    pub(crate) client_id: Option<String>,
+    pub(crate) credential: Credential,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) list_page: usize,
 }
@@ -32,7 +39,7 @@ type Answer = Result<Outcome, ErrorObject>;
 
 /// Answers one request.
 pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
-    let started = caller.session.in_flight.start(&request.id, caller.client_id.as_deref());
+    let started = caller.session.in_flight.start(&request.id, &caller.credential);
     let mut flight = match started {
         Ok(flight) => flight,
         Err(refused) => {
@@ -47,17 +54,29 @@ pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
     if let Some(answer) = answer(caller, &request, &mut flight, out).await {
         // Free the id first: a client may use it again as soon as it has read the answer.
         drop(flight);
+        caller.session.touch(caller.sessions.now());
         out.finish(call::response(request.id, answer).to_bytes()).await;
     }
 }
 
 async fn answer(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
+    let cancelled = flight.cancelled();
+    tokio::select! {
+        biased;
+        // Calls at a backend watch this themselves, to tell the backend.
+        () = cancelled.cancelled(), if !is_call(&request.method) => None,
+        () = caller.session.ended().cancelled(), if !is_call(&request.method) => Some(Err(call::session_ended())),
+        answer = act(caller, request, flight, out) => answer,
+    }
+}
+
+fn is_call(name: &str) -> bool {
+    matches!(name, method::TOOLS_CALL | method::PROMPTS_GET)
+}
+
+async fn act(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
     if let Some(kind) = ListKind::of_method(&request.method) {
-        let cancelled = flight.cancelled();
-        return tokio::select! {
-            () = cancelled.cancelled() => None,
-            answer = list(caller, kind, request.params.as_ref()) => Some(answer.map(Outcome::Result)),
-        };
+        return Some(list(caller, kind, request.params.as_ref()).await.map(Outcome::Result));
     }
     match request.method.as_str() {
         method::PING => Some(Ok(Outcome::Result(RawJson::empty_object()))),
@@ -166,7 +185,7 @@ async fn forward(
     out: &Out,
 ) -> Option<Answer> {
     let session = &*caller.session;
-    let call = Call { session, upstream, method: name, params, client_id: caller.client_id.as_deref() };
+    let call = Call { session, upstream, method: name, params, client_id: caller.credential.client_id.as_deref() };
     call::run(&call, flight, out).await
 }
 
@@ -216,17 +235,35 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
         Ok(routed) => routed,
         Err(error) => return Some(Err(error)),
     };
-    let backends = lists::route_resource(&caller.session, &uri).await;
-    let [backend] = backends.as_slice() else {
-        return Some(Err(resource_not_found(&uri)));
-    };
-    let upstream = caller.session.upstream(*backend)?;
-    let params = members.replace(&[("uri", &RawJson::string(&uri))]);
-    let answer = forward(caller, upstream, &request.method, Some(params), flight, out).await?;
-    if matches!(answer, Ok(Outcome::Result(_))) {
-        upstream.note_subscription(&uri, request.method == method::RESOURCES_SUBSCRIBE).await;
+    if uri.len() > SUBSCRIBED_URI_MAX {
+        let text = format!("a resource that is subscribed to may have a URI of at most {SUBSCRIBED_URI_MAX} bytes");
+        return Some(Err(ErrorObject::new(code::INVALID_PARAMS, text)));
     }
-    Some(answer)
+    // A subscription is ended where it was made, whatever the lists say by now.
+    let subscribed = caller.session.upstreams().iter().find(|upstream| upstream.is_subscribed_to(&uri));
+    let found = match subscribed {
+        Some(upstream) => Some(upstream),
+        None => match lists::route_resource(&caller.session, &uri).await.as_slice() {
+            [backend] => caller.session.upstream(*backend),
+            _ => None,
+        },
+    };
+    let Some(upstream) = found else { return Some(Err(resource_not_found(&uri))) };
+    let subscribe = request.method == method::RESOURCES_SUBSCRIBE;
+    if subscribe && upstream.note_subscription(&uri).is_err() {
+        let text = "the session is subscribed to as many resources as it may";
+        return Some(Err(ErrorObject::new(code::INVALID_REQUEST, text)));
+    }
+    let params = members.replace(&[("uri", &RawJson::string(&uri))]);
+    let answer = forward(caller, upstream, &request.method, Some(params), flight, out).await;
+    let done = matches!(answer, Some(Ok(Outcome::Result(_))));
+    if subscribe != done {
+        upstream.forget_subscription(&uri);
+    }
+    if done {
+        caller.sessions.note_use(&caller.session).await;
+    }
+    answer
 }
 
 /// `completion/complete`: the reference names a prompt, or a resource (template).
@@ -274,16 +311,21 @@ async fn set_level(caller: &Caller, request: &Request) -> Answer {
         return Err(ErrorObject::new(code::INVALID_PARAMS, text));
     }
     let params = members.replace(&[("level", &RawJson::string(&level))]);
+    for upstream in caller.session.upstreams() {
+        upstream.set_log_level(&level);
+    }
+    caller.sessions.note_use(&caller.session).await;
+    // Told to who is open now; one that hangs is told when it is opened again.
     let told = caller.session.upstreams().iter().map(|upstream| {
         let params = params.clone();
         async move {
-            upstream.set_log_level(params.clone()).await;
-            let Some(opened) = upstream.opened().await else { return };
+            let Some(opened) = upstream.opened() else { return };
             if lists::has_capability(&opened.server().capabilities, "logging") {
-                let answered =
-                    crate::ask::ask(&caller.session, upstream, method::LOGGING_SET_LEVEL, Some(params)).await;
-                if let Err(error) = answered {
-                    debug!(%error, "a backend did not take the log level");
+                let answered = crate::ask::ask(&caller.session, upstream, method::LOGGING_SET_LEVEL, Some(params));
+                match tokio::time::timeout(TOLD_WITHIN, answered).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => debug!(%error, "a backend did not take the log level"),
+                    Err(_) => debug!("a backend did not take the log level in time"),
                 }
             }
         }
@@ -293,17 +335,13 @@ async fn set_level(caller: &Caller, request: &Request) -> Answer {
 }
 
 /// Takes one notification.
-pub(crate) async fn notification(caller: &Caller, told: Notification) {
+pub(crate) fn notification(caller: &Caller, told: &Notification) {
     match told.method.as_str() {
-        notification::CANCELLED => cancel(caller, &told),
-        notification::PROGRESS => progress(caller, &told).await,
+        notification::CANCELLED => cancel(caller, told),
+        notification::PROGRESS => progress(caller, told),
         client_notification::ROOTS_LIST_CHANGED => {
-            for upstream in caller.session.upstreams() {
-                if let Some(opened) = upstream.opened().await
-                    && let Err(error) = opened.notify(&told).await
-                {
-                    debug!(%error, "a backend could not be told that roots changed");
-                }
+            for opened in caller.session.upstreams().iter().filter_map(Upstream::opened) {
+                opened.notify_in_background(told.clone());
             }
         }
         // `notifications/initialized` completes a handshake that the gateway does itself with every backend; others have no
@@ -322,27 +360,23 @@ fn cancel(caller: &Caller, told: &Notification) {
 }
 
 /// Progress on a backend's request, told by the client under the gateway's token.
-async fn progress(caller: &Caller, told: &Notification) {
+fn progress(caller: &Caller, told: &Notification) {
     let Some(params) = &told.params else { return };
     let Ok(members) = Members::read(params, &["progressToken"]) else { return };
     let number = members.get("progressToken").and_then(RequestId::from_raw).and_then(|token| token.as_number());
-    let Some((to, token)) = number.and_then(|number| caller.session.pending.progress_target(number)) else {
+    let Some((to, token)) = number
+        .and_then(|number| caller.session.pending.progress_target(number, caller.credential.client_id.as_deref()))
+    else {
         return;
     };
     let params = members.replace(&[("progressToken", &token)]);
-    let told = Notification::new(notification::PROGRESS, Some(params));
-    if let Err(error) = to.notify(&told).await {
-        debug!(%error, "progress could not be passed on");
-    }
+    to.notify_in_background(Notification::new(notification::PROGRESS, Some(params)));
 }
 
 /// Takes the client's answer to a backend's request.
-pub(crate) async fn response(caller: &Caller, response: Response) -> Result<(), NotPending> {
+pub(crate) fn response(caller: &Caller, response: Response) -> Result<(), NotPending> {
     let id = response.id.ok_or(NotPending::Unknown)?;
-    let waiting = caller.session.pending.take(&id, caller.client_id.as_deref())?;
-    let answer = Response { id: Some(waiting.own_id), outcome: response.outcome };
-    if let Err(error) = waiting.session.respond(&answer).await {
-        debug!(%error, "a client's answer could not be passed on");
-    }
+    let waiting = caller.session.pending.take(&id, caller.credential.client_id.as_deref())?;
+    waiting.session.respond_in_background(Response { id: Some(waiting.own_id), outcome: response.outcome });
     Ok(())
 }

@@ -47,13 +47,16 @@ pub(crate) enum EdgeError {
 impl Hosts {
     /// Refuses requests that a browser was tricked into sending.
     pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), EdgeError> {
-        let authority = match single(headers, &HOST, "Host")? {
-            Some(host) => host,
-            None => uri.authority().map(http::uri::Authority::as_str).ok_or(EdgeError::Host)?,
-        };
-        let host = host_name(authority).ok_or(EdgeError::Host)?.to_ascii_lowercase();
-        if !(self.hosts.contains(&host) || (self.loopback && is_loopback_name(&host))) {
+        // An absolute-form target has a host of its own, and it is the one that counts (RFC 9112 section 3.2.2): both must fit.
+        let authorities = [single(headers, &HOST, "Host")?, uri.authority().map(http::uri::Authority::as_str)];
+        if authorities.iter().all(Option::is_none) {
             return Err(EdgeError::Host);
+        }
+        for authority in authorities.into_iter().flatten() {
+            let host = host_name(authority).ok_or(EdgeError::Host)?.to_ascii_lowercase();
+            if !(self.hosts.contains(&host) || (self.loopback && is_loopback_name(&host))) {
+                return Err(EdgeError::Host);
+            }
         }
         match single(headers, &ORIGIN, "Origin").map_err(|_| EdgeError::Origin)? {
             None => Ok(()),
@@ -129,7 +132,9 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> Result<bool, EdgeError> {
         any = true;
         for range in value.to_str().map_err(|_| EdgeError::Header("Accept"))?.split(',') {
             let range = range.split(';').next().unwrap_or_default().trim();
-            let by_type = range.strip_suffix("/*").is_some_and(|kind| wanted.starts_with(kind) || kind == "*");
+            let kind = wanted.split('/').next().unwrap_or_default();
+            let by_type =
+                range.strip_suffix("/*").is_some_and(|any_of| any_of == "*" || any_of.eq_ignore_ascii_case(kind));
             if by_type || range.eq_ignore_ascii_case(wanted) {
                 return Ok(true);
             }

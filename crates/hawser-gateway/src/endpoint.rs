@@ -15,6 +15,7 @@ pub(crate) struct Endpoint {
     name: String,
     path: String,
     resource: Resource,
+    local_scopes: Vec<String>,
     backends: Vec<Backend>,
     router: Router,
     profiles: Profiles,
@@ -31,6 +32,7 @@ impl Endpoint {
             name: config.name,
             path: config.path,
             resource: config.resource,
+            local_scopes: config.local_scopes,
             backends,
             router,
         })
@@ -50,6 +52,10 @@ impl Endpoint {
 
     pub(crate) const fn resource(&self) -> &Resource {
         &self.resource
+    }
+
+    pub(crate) fn local_scopes(&self) -> &[String] {
+        &self.local_scopes
     }
 
     pub(crate) fn backends(&self) -> impl Iterator<Item = &Backend> {

@@ -23,6 +23,7 @@ use tracing::{error, warn};
 
 use crate::audit;
 use crate::config::{GatewayConfig, Hosts, Limits};
+use crate::credential::{Credential, Revocation};
 use crate::dispatch::{self, Caller};
 use crate::edge::{self, EdgeError, LAST_EVENT_ID, SESSION_ID};
 use crate::endpoint::Endpoint;
@@ -135,9 +136,9 @@ impl Gateway {
         futures_util::future::join_all(reports).await
     }
 
-    /// Ends every session that was opened under a grant that has been revoked.
-    pub async fn grant_revoked(&self, grant: &str) {
-        self.0.sessions.terminate_grant(grant).await;
+    /// A credential was revoked: ends its streams and calls, and with `sessions` every session that was opened under its grant.
+    pub async fn revoked(&self, revocation: &Revocation<'_>, sessions: bool) {
+        self.0.sessions.revoke(revocation, sessions).await;
     }
 
     /// Looks up the grant of every session anew and ends those whose grant has been revoked: for when revocations were missed.
@@ -145,9 +146,10 @@ impl Gateway {
         self.0.sessions.recheck_grants().await;
     }
 
-    /// Ends streams and backend sessions; the sessions stay valid for the next start.
-    pub async fn shut_down(&self) {
-        self.0.sessions.shut_down().await;
+    /// Stops serving: streams end at once, calls get `grace` to finish, then backend sessions are closed. The sessions stay
+    /// valid for the next start.
+    pub async fn shut_down(&self, grace: Duration) {
+        self.0.sessions.shut_down(grace).await;
     }
 
     /// Whether a request's path is that of an endpoint.
@@ -232,6 +234,7 @@ impl Inner {
         let admitted = self.sessions.admit(endpoint, presented, authenticated).await.map_err(|error| {
             match &error {
                 AdmitError::Refused(refused) => audit::refused(endpoint.name(), operation, refused, authenticated),
+                AdmitError::NotNow => {}
                 AdmitError::Store(error) => {
                     error!(endpoint = endpoint.name(), %error, "a session could not be looked up");
                 }
@@ -267,7 +270,7 @@ impl Inner {
         let caller = Caller {
             session,
             principal: authenticated.principal().clone(),
-            client_id: authenticated.client_id().map(str::to_owned),
+            credential: Credential::of(&authenticated),
             sessions: Arc::clone(&self.sessions),
             list_page: self.limits.list_page,
         };
@@ -277,7 +280,7 @@ impl Inner {
                 let text = "batches exist in revision 2025-03-26 only; send one message per request";
                 Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text)))
             }
-            Frames::Batch(messages) => Ok(self.batch(caller, messages).await),
+            Frames::Batch(messages) => Ok(self.batch(caller, messages)),
         }
     }
 
@@ -316,11 +319,12 @@ impl Inner {
                 Ok(work.answer(self.limits.keep_alive).await)
             }
             Message::Notification(notification) => {
-                dispatch::notification(&caller, notification).await;
+                dispatch::notification(&caller, &notification);
                 Ok(reply::empty(StatusCode::ACCEPTED))
             }
-            Message::Response(response) => match dispatch::response(&caller, response).await {
-                Ok(()) => Ok(reply::empty(StatusCode::ACCEPTED)),
+            Message::Response(response) => match dispatch::response(&caller, response) {
+                // A late answer is nobody's fault: the call ended first.
+                Ok(()) | Err(NotPending::Late) => Ok(reply::empty(StatusCode::ACCEPTED)),
                 Err(NotPending::Unknown) => {
                     let error = ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");
                     Err(Rejection::Invalid(error))
@@ -336,7 +340,7 @@ impl Inner {
     }
 
     /// A batch (2025-03-26, Transports, Sending Messages): requests run side by side, their responses leave as they come.
-    async fn batch(&self, caller: Caller, messages: Vec<Result<Message, hawser_mcp::FrameError>>) -> Response<Body> {
+    fn batch(&self, caller: Caller, messages: Vec<Result<Message, hawser_mcp::FrameError>>) -> Response<Body> {
         let mut requests = Vec::new();
         let mut refused = Vec::new();
         for message in messages {
@@ -346,9 +350,9 @@ impl Inner {
                     refused.push(RpcResponse::error(Some(request.id), &error).to_bytes());
                 }
                 Ok(Message::Request(request)) => requests.push(request),
-                Ok(Message::Notification(notification)) => dispatch::notification(&caller, notification).await,
+                Ok(Message::Notification(notification)) => dispatch::notification(&caller, &notification),
                 Ok(Message::Response(response)) => {
-                    if dispatch::response(&caller, response).await.is_err() {
+                    if let Err(NotPending::Unknown | NotPending::OtherClient) = dispatch::response(&caller, response) {
                         let error =
                             ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");
                         refused.push(RpcResponse::error(None, &error).to_bytes());
@@ -380,14 +384,13 @@ impl Inner {
         let resuming = edge::single(&parts.headers, &LAST_EVENT_ID, "Last-Event-ID")?.is_some();
         let operation = if resuming { "GET with Last-Event-ID" } else { "GET" };
         let session = self.admit(endpoint, authenticated, presented, operation).await?;
-        let messages = session.outbox.open(authenticated.client_id()).ok_or_else(|| {
-            Rejection::TooMany(ErrorObject::new(
-                code::INVALID_REQUEST,
-                "the session has as many streams open as it may",
-            ))
-        })?;
+        let messages = session.outbox.open(&Credential::of(authenticated));
         for upstream in session.upstreams() {
             upstream.listen();
+            if upstream.has_subscriptions() && upstream.opened().is_none() {
+                // Restored with subscriptions: the client waits for what only an open backend session can say.
+                upstream.recover(&session);
+            }
         }
         let token_lives = authenticated.expires().map(|expires| expires.since(self.sessions.now()) + TOKEN_GRACE);
         Ok(reply::outbox_stream(messages, session.ended().clone(), token_lives, self.limits.keep_alive))
@@ -449,7 +452,8 @@ fn require_scopes(endpoint: &Endpoint, authenticated: &Authenticated) -> Result<
     if authenticated.principal().kind() == PrincipalKind::Anonymous {
         return Ok(());
     }
-    authenticated.require_scopes(&endpoint.resource().scopes).map_err(|error| {
+    let required = if authenticated.grant().is_some() { endpoint.local_scopes() } else { &endpoint.resource().scopes };
+    authenticated.require_scopes(required).map_err(|error| {
         audit::unauthenticated(endpoint.name(), &error.to_string());
         Rejection::Authenticate(error)
     })

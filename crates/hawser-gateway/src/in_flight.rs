@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use hawser_mcp::RequestId;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+
+use crate::credential::{Credential, Revocation};
 
 /// Messages that may wait to be attached to one call.
 const ATTACHED_MAX: usize = 32;
@@ -15,6 +17,7 @@ const ATTACHED_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct InFlight {
     running: Arc<Mutex<HashMap<RequestId, Running>>>,
+    emptied: Arc<Notify>,
     max: usize,
 }
 
@@ -25,7 +28,7 @@ struct Running {
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
     attach: mpsc::Sender<Bytes>,
-    client_id: Option<String>,
+    credential: Credential,
 }
 
 /// One request in flight; ends when dropped.
@@ -33,6 +36,7 @@ struct Running {
 pub(crate) struct Flight {
     id: RequestId,
     running: Arc<Mutex<HashMap<RequestId, Running>>>,
+    emptied: Arc<Notify>,
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
     attached: mpsc::Receiver<Bytes>,
@@ -49,11 +53,11 @@ pub(crate) enum NotStarted {
 
 impl InFlight {
     pub(crate) fn new(max: usize) -> Self {
-        Self { running: Arc::default(), max }
+        Self { running: Arc::default(), emptied: Arc::default(), max }
     }
 
     /// Starts a request.
-    pub(crate) fn start(&self, id: &RequestId, client_id: Option<&str>) -> Result<Flight, NotStarted> {
+    pub(crate) fn start(&self, id: &RequestId, credential: &Credential) -> Result<Flight, NotStarted> {
         let mut running = lock(&self.running);
         if running.contains_key(id) {
             return Err(NotStarted::IdInUse);
@@ -64,7 +68,6 @@ impl InFlight {
         let number = running.values().map(|one| one.number).max().map_or(0, |newest| newest + 1);
         let cancelled = CancellationToken::new();
         let (attach, attached) = mpsc::channel(ATTACHED_MAX);
-        let client_id = client_id.map(str::to_owned);
         let reason = Arc::<OnceLock<String>>::default();
         let entry = Running {
             number,
@@ -72,10 +75,12 @@ impl InFlight {
             cancelled: cancelled.clone(),
             reason: Arc::clone(&reason),
             attach,
-            client_id,
+            credential: credential.clone(),
         };
         running.insert(id.clone(), entry);
-        Ok(Flight { id: id.clone(), running: Arc::clone(&self.running), cancelled, reason, attached })
+        drop(running);
+        let (running, emptied) = (Arc::clone(&self.running), Arc::clone(&self.emptied));
+        Ok(Flight { id: id.clone(), running, emptied, cancelled, reason, attached })
     }
 
     /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation).
@@ -97,7 +102,31 @@ impl InFlight {
         calls.sort_by_key(|call| std::cmp::Reverse(call.number));
         let place = calls.into_iter().find_map(|call| Some((call.attach.try_reserve().ok()?, call)));
         let Some((place, call)) = place else { return false };
-        make(call.client_id.as_deref()).map(|message| place.send(message)).is_some()
+        make(call.credential.client_id.as_deref()).map(|message| place.send(message)).is_some()
+    }
+
+    /// Ends the calls of a credential that was revoked.
+    pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
+        for running in lock(&self.running).values().filter(|running| running.credential.is_hit_by(revocation)) {
+            let _ = running.reason.set("the credential was revoked".to_owned());
+            running.cancelled.cancel();
+        }
+    }
+
+    /// Whether a call is in flight at a backend, or may yet get there.
+    pub(crate) fn is_busy_at(&self, backend: usize) -> bool {
+        lock(&self.running).values().any(|running| running.backend.is_none_or(|at| at == backend))
+    }
+
+    /// Waits until nothing is in flight.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Whether nothing is in flight.
@@ -136,7 +165,11 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        lock(&self.running).remove(&self.id);
+        let mut running = lock(&self.running);
+        running.remove(&self.id);
+        if running.is_empty() {
+            self.emptied.notify_waiters();
+        }
     }
 }
 
@@ -153,23 +186,24 @@ mod tests {
     fn an_id_is_in_flight_once_and_free_again_afterwards() {
         let in_flight = InFlight::new(2);
         let id = RequestId::number(1);
-        let flight = in_flight.start(&id, None).unwrap();
-        assert_eq!(in_flight.start(&id, None).unwrap_err(), NotStarted::IdInUse);
-        let _other = in_flight.start(&RequestId::string("1"), None).unwrap();
-        assert_eq!(in_flight.start(&RequestId::number(2), None).unwrap_err(), NotStarted::TooMany);
+        let flight = in_flight.start(&id, &Credential::default()).unwrap();
+        assert_eq!(in_flight.start(&id, &Credential::default()).unwrap_err(), NotStarted::IdInUse);
+        let _other = in_flight.start(&RequestId::string("1"), &Credential::default()).unwrap();
+        assert_eq!(in_flight.start(&RequestId::number(2), &Credential::default()).unwrap_err(), NotStarted::TooMany);
         in_flight.cancel(&RequestId::number(9), None);
         assert!(!flight.cancelled().is_cancelled());
         in_flight.cancel(&id, Some("enough".to_owned()));
         assert_eq!(flight.reason(), Some("enough"));
         assert!(flight.cancelled().is_cancelled());
         drop(flight);
-        assert!(in_flight.start(&id, None).is_ok());
+        assert!(in_flight.start(&id, &Credential::default()).is_ok());
     }
 
     #[test]
     fn a_message_is_attached_to_the_newest_call_on_its_backend() {
         let in_flight = InFlight::new(4);
-        let mut flights: Vec<_> = (0..3).map(|n| in_flight.start(&RequestId::number(n), None).unwrap()).collect();
+        let mut flights: Vec<_> =
+            (0..3).map(|n| in_flight.start(&RequestId::number(n), &Credential::default()).unwrap()).collect();
         for (flight, backend) in flights.iter().zip([7, 7, 8]) {
             flight.at_backend(backend);
         }

@@ -27,15 +27,18 @@ pub(crate) fn read(request: &Request) -> Result<Opening, Rejection> {
         Some(value) if value.is_object() && value.bytes().len() <= DECLARED_BYTES_MAX => Ok(Some(value)),
         Some(_) => Err(invalid(&format!("`{name}` must be an object of at most {DECLARED_BYTES_MAX} bytes"))),
     };
+    let client_info = object("clientInfo")?.ok_or_else(|| invalid("params needs `clientInfo`, an object"))?;
+    let named = Members::read(&client_info, &["name", "version"])
+        .is_ok_and(|info| info.string("name").is_some() && info.string("version").is_some());
+    if !named {
+        return Err(invalid("`clientInfo` needs `name` and `version`, strings"));
+    }
     // Copied out of the body, so that a session does not hold on to the whole message.
     let own = |value: &RawJson| RawJson::parse(&bytes::Bytes::copy_from_slice(value.bytes())).ok();
     Ok(Opening {
         revision: Revision::negotiate(&version),
         capabilities: object("capabilities")?.as_ref().and_then(own).unwrap_or_else(RawJson::empty_object),
-        client_info: object("clientInfo")?
-            .as_ref()
-            .and_then(own)
-            .ok_or_else(|| invalid("params needs `clientInfo`, an object"))?,
+        client_info: own(&client_info).unwrap_or_else(RawJson::empty_object),
     })
 }
 

@@ -1,11 +1,15 @@
 //! `tools/list` and its siblings: every backend's pages, merged, paged again under sealed cursors.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hawser_backend::BackendError;
 use hawser_catalog::{ResourceIndex, Source, merge};
 use hawser_mcp::{ErrorObject, ListKind, ListPage, Outcome, RawJson, code, write_list};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::ask::ask;
@@ -17,6 +21,13 @@ const PAGES_MAX: usize = 256;
 /// Most entries read of one backend's list.
 const ENTRIES_MAX: usize = 50_000;
 
+/// Most bytes of one backend's list.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest wait for one backend's list: one that hangs must not keep the others' from the client.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The way to resources that nobody lists is looked up anew at most this often.
+const INDEX_AGAIN: Duration = Duration::from_secs(5);
+
 /// What a session knows of its backends' lists.
 #[derive(Debug, Default)]
 pub(crate) struct SessionLists {
@@ -25,11 +36,11 @@ pub(crate) struct SessionLists {
 
 #[derive(Debug, Default)]
 struct State {
-    generation: u64,
     merged: HashMap<ListKind, (u64, Arc<Vec<RawJson>>)>,
     /// The last good answer of each backend, so that a list does not flap while one is away.
     known: HashMap<(usize, ListKind), Arc<Vec<RawJson>>>,
     resources: Option<Arc<ResourceIndex>>,
+    indexed_at: Option<Instant>,
 }
 
 /// A merged list, and which one it is.
@@ -40,7 +51,8 @@ pub(crate) struct Listed {
 }
 
 impl SessionLists {
-    /// The merged list of this generation, if it is still the current one.
+    /// The merged list of this generation, if it is still the current one. Generations are drawn at random, so that a cursor
+    /// from before a restart does not fit by chance.
     pub(crate) fn current(&self, kind: ListKind, generation: u64) -> Option<Arc<Vec<RawJson>>> {
         let state = self.lock();
         state.merged.get(&kind).filter(|(current, _)| *current == generation).map(|(_, entries)| Arc::clone(entries))
@@ -61,8 +73,13 @@ impl SessionLists {
 
     fn publish(&self, kind: ListKind, entries: Vec<RawJson>) -> Listed {
         let mut state = self.lock();
-        state.generation += 1;
-        let listed = Listed { generation: state.generation, entries: Arc::new(entries) };
+        // The same list keeps its generation: pages of it that are being turned elsewhere stay valid.
+        if let Some((generation, known)) = state.merged.get(&kind)
+            && **known == entries
+        {
+            return Listed { generation: *generation, entries: Arc::clone(known) };
+        }
+        let listed = Listed { generation: fresh_generation(), entries: Arc::new(entries) };
         state.merged.insert(kind, (listed.generation, Arc::clone(&listed.entries)));
         listed
     }
@@ -70,6 +87,13 @@ impl SessionLists {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Not a secret, only unlikely to repeat: the hasher's per-process random keys over a counter will do.
+fn fresh_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Asks every backend for its list and merges the answers. A backend that fails contributes what it last said; only if none
@@ -87,10 +111,16 @@ pub(crate) async fn refresh(session: &Arc<Session>, kind: ListKind) -> Result<Li
 
 /// Each backend's entries.
 async fn shares(session: &Arc<Session>, kind: ListKind) -> Result<Vec<(usize, Arc<Vec<RawJson>>)>, ErrorObject> {
-    let asked = (0..session.upstreams().len()).map(|backend| async move {
-        let answer = read_all(session, backend, kind).await.map(Arc::new);
-        if let Ok(entries) = &answer {
-            session.lists.learn(backend, kind, entries);
+    let asked = session.upstreams().iter().map(|upstream| async move {
+        let backend = upstream.position();
+        let answer = match tokio::time::timeout(PATIENCE, read_all(session, upstream, kind)).await {
+            Ok(answer) => answer.map(Arc::new),
+            Err(_) => Err(BackendError::TimedOut { backend: upstream.backend().name().clone(), after: PATIENCE }),
+        };
+        match &answer {
+            Ok(entries) => session.lists.learn(backend, kind, entries),
+            // A listening client is told when the backend is back.
+            Err(_) => upstream.recover(session),
         }
         (backend, answer)
     });
@@ -122,14 +152,12 @@ async fn shares(session: &Arc<Session>, kind: ListKind) -> Result<Vec<(usize, Ar
 }
 
 /// All pages of one backend's list; none if the backend does not have that capability.
-async fn read_all(session: &Arc<Session>, backend: usize, kind: ListKind) -> Result<Vec<RawJson>, BackendError> {
-    let Some(upstream) = session.upstream(backend) else {
-        return Ok(Vec::new());
-    };
+async fn read_all(session: &Arc<Session>, upstream: &Upstream, kind: ListKind) -> Result<Vec<RawJson>, BackendError> {
     if !has_capability(&upstream.open(session).await?.server().capabilities, kind.capability()) {
         return Ok(Vec::new());
     }
     let mut entries = Vec::new();
+    let mut bytes = 0;
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
         let params =
@@ -143,9 +171,11 @@ async fn read_all(session: &Arc<Session>, backend: usize, kind: ListKind) -> Res
                 return Err(broken(upstream, format!("{} was answered with an error", kind.method())));
             }
         };
+        bytes += page.entries.iter().map(|entry| entry.bytes().len()).sum::<usize>();
         entries.extend(page.entries);
-        if entries.len() > ENTRIES_MAX {
-            return Err(broken(upstream, format!("{} has over {ENTRIES_MAX} entries", kind.method())));
+        if entries.len() > ENTRIES_MAX || bytes > BYTES_MAX {
+            let reason = format!("{} has over {ENTRIES_MAX} entries or {BYTES_MAX} bytes", kind.method());
+            return Err(broken(upstream, reason));
         }
         match page.next_cursor {
             None => return Ok(entries),
@@ -176,24 +206,27 @@ pub(crate) fn write_page(kind: ListKind, page: &[RawJson], next_cursor: Option<&
 
 /// The backends that may know a resource, the likeliest first.
 pub(crate) async fn route_resource(session: &Arc<Session>, uri: &str) -> Vec<usize> {
-    let offering = offering_resources(session).await;
-    if offering.len() <= 1 {
-        return offering;
+    if let [only] = session.upstreams() {
+        return vec![only.position()];
     }
-    let known = session.lists.lock().resources.clone();
+    let (known, fresh) = {
+        let state = session.lists.lock();
+        let fresh = state.indexed_at.is_some_and(|at| at.elapsed() < INDEX_AGAIN) && state.resources.is_some();
+        (state.resources.clone(), fresh)
+    };
     if let Some(backend) = known.and_then(|index| index.route(uri)) {
         return vec![backend];
     }
-    match index_resources(session).await.route(uri) {
-        Some(backend) => vec![backend],
-        None => offering,
+    if !fresh && let Some(backend) = index_resources(session).await.route(uri) {
+        return vec![backend];
     }
+    offering_resources(session).await
 }
 
 async fn offering_resources(session: &Arc<Session>) -> Vec<usize> {
-    let asked = session.upstreams().iter().enumerate().map(|(position, upstream)| async move {
-        let opened = upstream.open(session).await.ok()?;
-        has_capability(&opened.server().capabilities, "resources").then_some(position)
+    let asked = session.upstreams().iter().map(|upstream| async move {
+        let opened = tokio::time::timeout(PATIENCE, upstream.open(session)).await.ok()?.ok()?;
+        has_capability(&opened.server().capabilities, "resources").then_some(upstream.position())
     });
     futures_util::future::join_all(asked).await.into_iter().flatten().collect()
 }
@@ -206,7 +239,9 @@ async fn index_resources(session: &Arc<Session>) -> Arc<ResourceIndex> {
         resources.iter().map(|(backend, entries)| (*backend, entries.as_slice())),
         templates.iter().map(|(backend, entries)| (*backend, entries.as_slice())),
     ));
-    session.lists.lock().resources = Some(Arc::clone(&index));
+    let mut state = session.lists.lock();
+    state.resources = Some(Arc::clone(&index));
+    state.indexed_at = Some(Instant::now());
     index
 }
 

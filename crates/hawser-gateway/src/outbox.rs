@@ -9,6 +9,8 @@ use bytes::Bytes;
 use hawser_mcp::notification;
 use tokio::sync::mpsc;
 
+use crate::credential::{Credential, Revocation};
+
 /// Most notifications kept for a client that has no stream open.
 const KEPT_MAX: usize = 64;
 
@@ -30,8 +32,8 @@ struct State {
 #[derive(Debug)]
 struct Stream {
     sender: mpsc::Sender<Bytes>,
-    /// The client that opened it.
-    client_id: Option<String>,
+    /// What it was opened with.
+    credential: Credential,
 }
 
 /// A message found no stream.
@@ -43,20 +45,21 @@ impl Outbox {
         Self { state: Mutex::default(), streams_max, queue }
     }
 
-    /// Opens a stream; what was kept comes first. `None` if the session has as many as it may.
-    pub(crate) fn open(&self, client_id: Option<&str>) -> Option<mpsc::Receiver<Bytes>> {
+    /// Opens a stream; what was kept comes first. Where there are as many as there may be, the oldest ends: its client is more
+    /// likely gone than patient.
+    pub(crate) fn open(&self, credential: &Credential) -> mpsc::Receiver<Bytes> {
         let mut state = self.lock();
         state.streams.retain(|stream| !stream.sender.is_closed());
-        if state.streams.len() >= self.streams_max {
-            return None;
+        if state.streams.len() >= self.streams_max.max(1) {
+            state.streams.remove(0);
         }
         let (sender, receiver) = mpsc::channel(self.queue.max(KEPT_MAX));
         for message in std::mem::take(&mut state.kept) {
             // The queue is at least as long as what is kept.
             let _ = sender.try_send(message);
         }
-        state.streams.push(Stream { sender, client_id: client_id.map(str::to_owned) });
-        Some(receiver)
+        state.streams.push(Stream { sender, credential: credential.clone() });
+        receiver
     }
 
     /// Whether a stream is open.
@@ -74,7 +77,7 @@ impl Outbox {
         let mut state = self.lock();
         while let Some(stream) = state.streams.last() {
             if let Ok(place) = stream.sender.try_reserve() {
-                place.send(make(stream.client_id.as_deref()).ok_or(NoStream)?);
+                place.send(make(stream.credential.client_id.as_deref()).ok_or(NoStream)?);
                 return Ok(());
             }
             state.streams.pop();
@@ -91,6 +94,11 @@ impl Outbox {
         if state.kept.len() < KEPT_MAX && !state.kept.contains(message) {
             state.kept.push(message.clone());
         }
+    }
+
+    /// Ends the streams of a credential that was revoked.
+    pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
+        self.lock().streams.retain(|stream| !stream.credential.is_hit_by(revocation));
     }
 
     /// Ends all streams.
@@ -129,19 +137,20 @@ mod tests {
         outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
         outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
         outbox.send_or_keep(notification::MESSAGE, &Bytes::from_static(b"log"));
-        let mut stream = outbox.open(None).unwrap();
+        let mut stream = outbox.open(&Credential::default());
         assert_eq!(stream.try_recv().unwrap(), changed);
         assert!(stream.try_recv().is_err());
-        assert!(outbox.open(None).is_none(), "one stream is all it may have");
-        drop(stream);
-        assert!(outbox.open(None).is_some());
+        let mut next = outbox.open(&Credential::default());
+        assert!(stream.try_recv().is_err() && stream.is_closed(), "one stream is all it may have: the older one ends");
+        outbox.send(&changed).unwrap();
+        assert_eq!(next.try_recv().unwrap(), changed);
     }
 
     #[test]
     fn a_message_goes_to_one_stream_and_a_slow_reader_loses_only_its_own() {
         let outbox = Outbox::new(2, 1);
-        let mut old = outbox.open(None).unwrap();
-        let _slow = outbox.open(None).unwrap();
+        let mut old = outbox.open(&Credential::default());
+        let _slow = outbox.open(&Credential::default());
         let message = Bytes::from_static(b"m");
         for _ in 0..KEPT_MAX {
             outbox.send(&message).unwrap();

@@ -232,7 +232,7 @@ async fn tools(session: &BackendSession) -> Result<Vec<RawJson>, BackendError> {
     let mut params = None;
     for _ in 0..PAGES_LOOKED_AT {
         let exchange = session.request(ListKind::Tools.method(), params).await?;
-        let Outcome::Result(result) = outcome(exchange).await? else { break };
+        let Outcome::Result(result) = outcome(exchange, None).await? else { break };
         let Ok(page) = ListPage::read(ListKind::Tools, &result) else { break };
         entries.extend(page.entries);
         let Some(cursor) = page.next_cursor else { break };

@@ -1,5 +1,7 @@
 //! What the store keeps of a session: versioned, owned by a digest, and nobody's if it is of another version.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hawser_mcp::RawJson;
 use hawser_owner::{OwnerDigest, Timestamp};
@@ -25,6 +27,11 @@ struct Row {
     capabilities: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_info: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_level: Option<String>,
+    /// Resource URIs by backend.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    subscriptions: BTreeMap<String, Vec<String>>,
 }
 
 /// What is known of a session besides its seal.
@@ -37,20 +44,30 @@ pub(crate) struct SessionRecord {
     pub(crate) grant: Option<String>,
     pub(crate) capabilities: RawJson,
     pub(crate) client_info: RawJson,
+    /// The log level that the client set.
+    pub(crate) log_level: Option<String>,
+    /// The resources it subscribed to, by backend.
+    pub(crate) subscriptions: BTreeMap<String, Vec<String>>,
 }
 
 /// A row as it was found.
 #[derive(Debug)]
 pub(crate) enum StoredSession {
-    Live {
-        last_used: Timestamp,
-        grant: Option<String>,
-        capabilities: Option<RawJson>,
-        client_info: Option<RawJson>,
-    },
+    Live(Box<StoredParts>),
     Terminated,
     /// Of another version, owner or endpoint than the sealed id says: not ours to interpret.
     Foreign,
+}
+
+/// What a live row holds. Parts that cannot be read are absent.
+#[derive(Debug)]
+pub(crate) struct StoredParts {
+    pub(crate) last_used: Timestamp,
+    pub(crate) grant: Option<String>,
+    pub(crate) capabilities: Option<RawJson>,
+    pub(crate) client_info: Option<RawJson>,
+    pub(crate) log_level: Option<String>,
+    pub(crate) subscriptions: BTreeMap<String, Vec<String>>,
 }
 
 impl SessionRecord {
@@ -65,6 +82,8 @@ impl SessionRecord {
             grant: self.grant.clone(),
             capabilities: raw(&self.capabilities),
             client_info: raw(&self.client_info),
+            log_level: self.log_level.clone(),
+            subscriptions: self.subscriptions.clone(),
         })
     }
 }
@@ -80,6 +99,8 @@ pub(crate) fn tombstone(owner: OwnerDigest, endpoint: &str, now: Timestamp) -> B
         grant: None,
         capabilities: None,
         client_info: None,
+        log_level: None,
+        subscriptions: BTreeMap::new(),
     })
 }
 
@@ -97,12 +118,14 @@ pub(crate) fn read(bytes: &[u8], owner: OwnerDigest, endpoint: &str) -> StoredSe
     let raw = |value: Option<Box<RawValue>>| {
         RawJson::parse(&Bytes::from(String::from(Box::<str>::from(value?)))).ok().filter(RawJson::is_object)
     };
-    StoredSession::Live {
+    StoredSession::Live(Box::new(StoredParts {
         last_used: row.last_used,
         grant: row.grant,
         capabilities: raw(row.capabilities),
         client_info: raw(row.client_info),
-    }
+        log_level: row.log_level,
+        subscriptions: row.subscriptions,
+    }))
 }
 
 fn row_bytes(row: &Row) -> Bytes {
@@ -134,6 +157,8 @@ mod tests {
             grant: Some("g".to_owned()),
             capabilities: RawJson::empty_object(),
             client_info: RawJson::empty_object(),
+            log_level: None,
+            subscriptions: BTreeMap::new(),
         }
     }
 
@@ -142,7 +167,7 @@ mod tests {
         let bytes = record().to_bytes();
         assert!(matches!(
             read(&bytes, owner("alice"), "/mcp"),
-            StoredSession::Live { last_used, grant: Some(_), .. } if last_used.seconds() == 7
+            StoredSession::Live(parts) if parts.last_used.seconds() == 7 && parts.grant.is_some()
         ));
         assert!(matches!(read(&bytes, owner("eve"), "/mcp"), StoredSession::Foreign));
         assert!(matches!(read(&bytes, owner("alice"), "/other"), StoredSession::Foreign));

@@ -105,7 +105,7 @@ impl From<AdmitError> for Rejection {
     fn from(error: AdmitError) -> Self {
         match error {
             AdmitError::Refused(_) => Self::NoSession,
-            AdmitError::Store(_) => Self::Unavailable,
+            AdmitError::Store(_) | AdmitError::NotNow => Self::Unavailable,
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Everything here may only be touched through `Owned<Arc<Session>>`, which [`crate::sessions::Sessions::admit`] alone makes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{OwnerDigest, Timestamp};
@@ -16,6 +17,7 @@ use crate::in_flight::InFlight;
 use crate::lists::SessionLists;
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
+use crate::places::Place;
 use crate::record::SessionRecord;
 use crate::sessions::Sessions;
 use crate::upstream::Upstream;
@@ -36,6 +38,8 @@ pub(crate) struct Session {
     weak: Weak<Session>,
     sessions: Weak<Sessions>,
     ended: CancellationToken,
+    terminated: AtomicBool,
+    place: Mutex<Option<Place>>,
     pub(crate) lists: SessionLists,
     pub(crate) outbox: Outbox,
     pub(crate) pending: PendingRequests,
@@ -49,11 +53,19 @@ pub(crate) struct SessionParts {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) record: SessionRecord,
     pub(crate) expires: Timestamp,
+    pub(crate) place: Place,
 }
 
 impl Session {
     pub(crate) fn new(parts: SessionParts, limits: &Limits, sessions: Weak<Sessions>) -> Arc<Self> {
-        let SessionParts { claims, endpoint, record, expires } = parts;
+        let SessionParts { claims, endpoint, mut record, expires, place } = parts;
+        let upstreams = endpoint.backends().enumerate().map(|(at, backend)| {
+            let upstream = Upstream::new(backend.clone(), at);
+            let subscriptions = record.subscriptions.remove(backend.name().as_str()).unwrap_or_default();
+            upstream.restore_wishes(record.log_level.clone(), subscriptions);
+            upstream
+        });
+        let upstreams: Vec<_> = upstreams.collect();
         Arc::new_cyclic(|weak| Self {
             claims,
             owner: record.owner,
@@ -63,18 +75,16 @@ impl Session {
             expires,
             last_used: AtomicU64::new(record.last_used.seconds()),
             last_stored: AtomicU64::new(record.last_used.seconds()),
-            upstreams: endpoint
-                .backends()
-                .enumerate()
-                .map(|(at, backend)| Upstream::new(backend.clone(), at))
-                .collect(),
+            upstreams,
             endpoint,
             weak: weak.clone(),
             sessions,
             ended: CancellationToken::new(),
+            terminated: AtomicBool::new(false),
+            place: Mutex::new(Some(place)),
             lists: SessionLists::default(),
             outbox: Outbox::new(limits.streams, limits.stream_queue),
-            pending: PendingRequests::new(limits.pending),
+            pending: PendingRequests::new(limits.pending, limits.client_answer),
             in_flight: InFlight::new(limits.in_flight),
         })
     }
@@ -127,14 +137,35 @@ impl Session {
         self.upstreams.get(backend)
     }
 
-    /// Becomes cancelled when the session ends.
+    /// Becomes cancelled when the session ends on this node: for good, set aside, or because the node stops.
     pub(crate) const fn ended(&self) -> &CancellationToken {
         &self.ended
     }
 
+    /// Marks the session as ended for good, and ends it.
+    pub(crate) fn mark_terminated(&self) {
+        self.terminated.store(true, Ordering::Release);
+        self.ended.cancel();
+    }
+
+    /// Whether it was ended for good.
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.terminated.load(Ordering::Acquire)
+    }
+
+    /// Gives its place in memory back, once.
+    pub(crate) fn free_place(&self) {
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Whether nothing would be interrupted if the session were set aside.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.in_flight.is_empty() && !self.outbox.has_stream()
+        self.is_idle() && !self.outbox.has_stream()
+    }
+
+    /// Whether no call runs and no question waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.pending.is_empty()
     }
 
     pub(crate) fn last_used(&self) -> Timestamp {
@@ -151,7 +182,18 @@ impl Session {
     }
 
     pub(crate) fn to_record(&self) -> SessionRecord {
+        let mut log_level = None;
+        let mut subscriptions = BTreeMap::new();
+        for upstream in &self.upstreams {
+            let (level, uris) = upstream.wishes();
+            log_level = log_level.or(level);
+            if !uris.is_empty() {
+                subscriptions.insert(upstream.backend().name().to_string(), uris);
+            }
+        }
         SessionRecord {
+            log_level,
+            subscriptions,
             owner: self.owner,
             endpoint: self.endpoint.path().to_owned(),
             last_used: self.last_used(),
@@ -162,22 +204,18 @@ impl Session {
     }
 
     /// Stops a child process of some session that does nothing, to make room for one of this session. Tells whether it did.
-    pub(crate) async fn free_a_child(&self) -> bool {
-        match self.sessions.upgrade() {
-            Some(sessions) => sessions.free_a_child(self.claims.key).await,
-            None => false,
-        }
+    pub(crate) fn free_a_child(&self) -> bool {
+        self.sessions.upgrade().is_some_and(|sessions| sessions.free_a_child(self))
     }
 
-    /// Whether a child process runs for this session.
-    pub(crate) fn holds_a_child(&self) -> bool {
-        self.upstreams.iter().any(Upstream::holds_a_child)
+    /// How many child processes run for this session.
+    pub(crate) fn children(&self) -> usize {
+        self.upstreams.iter().filter(|upstream| upstream.holds_a_child()).count()
     }
 
-    /// Stops the child processes of this session; they are started again when they are needed.
-    pub(crate) async fn stop_children(&self) {
-        let children = self.upstreams.iter().filter(|upstream| upstream.holds_a_child());
-        futures_util::future::join_all(children.map(Upstream::close)).await;
+    /// Stops one child process of this session that does nothing; it is started again when it is needed.
+    pub(crate) fn stop_an_idle_child(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.holds_a_child() && upstream.give_up_if_idle(self))
     }
 
     /// Ends everything that hangs on the session; its backend sessions are closed before this returns.

@@ -4,15 +4,17 @@
 //! [`Sessions::admit`] is the only way to a session. It decides ownership from the sealed id before it looks anything up, so a
 //! stranger's request causes neither a store read nor a backend connection, and leaves the owner's session and timers alone.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{
-    Binding, Clock, Entropy, KeyRing, Owned, OwnerDigest, Proven, Refusal, Refused, SealError, Standing, Timestamp,
+    Binding, Clock, Entropy, KeyRing, Owned, OwnerDigest, PrincipalKind, Proven, Refusal, Refused, SealError, Standing,
+    Timestamp,
 };
 use hawser_store::{Key, Store, StoreError};
 use thiserror::Error;
@@ -21,12 +23,16 @@ use tracing::warn;
 use crate::audit;
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
 use crate::config::{Limits, SessionPolicy};
+use crate::credential::Revocation;
 use crate::endpoint::Endpoint;
-use crate::record::{self, SessionRecord, StoredSession};
+use crate::places::{Full, Place, Places};
+use crate::record::{self, SessionRecord, StoredParts, StoredSession};
 use crate::session::{Session, SessionParts};
 
 /// A tombstone outlives the handle by this much, for clocks that differ.
 const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
+/// Longest wait for backends to let go when the node stops.
+const END_LIMIT: Duration = Duration::from_secs(6);
 /// Locks that order restoring and ending of sessions; a session always uses the same one.
 const SHARDS: usize = 64;
 
@@ -53,7 +59,8 @@ pub(crate) struct Sessions {
     weak: Weak<Sessions>,
     config: SessionsConfig,
     live: papaya::HashMap<SessionKey, Arc<Session>>,
-    per_owner: Mutex<HashMap<[u8; OwnerDigest::BYTES], usize>>,
+    places: Arc<Places>,
+    closing: AtomicBool,
     shards: Vec<tokio::sync::Mutex<()>>,
 }
 
@@ -66,6 +73,9 @@ pub(crate) enum AdmitError {
     /// The store has to be asked and cannot be. Not a refusal: the client keeps its session.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The session cannot be served now: the node is full of busy sessions, or stops. The client keeps it.
+    #[error("the session cannot be served now")]
+    NotNow,
 }
 
 /// Why no session can be opened.
@@ -93,9 +103,10 @@ impl Sessions {
     pub(crate) fn new(config: SessionsConfig) -> Arc<Self> {
         Arc::new_cyclic(|weak| Self {
             weak: weak.clone(),
+            places: Places::new(config.policy.per_owner, config.policy.total),
             config,
             live: papaya::HashMap::new(),
-            per_owner: Mutex::default(),
+            closing: AtomicBool::new(false),
             shards: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
         })
     }
@@ -132,8 +143,13 @@ impl Sessions {
         let expires = now.plus(policy.lifetime);
         let binding = Binding { endpoint: endpoint.id(), principal: authenticated.principal(), issued: now, expires };
         let (id, owned) = self.ring().mint(&binding, claims, self.entropy())?;
-        self.make_room(owned.owner()).await?;
+        let place = self.place(owned.owner(), authenticated).await.map_err(|full| match full {
+            Full::Owner => OpenError::TooManyOfOwner,
+            Full::Total => OpenError::TooMany,
+        })?;
         let record = SessionRecord {
+            log_level: None,
+            subscriptions: BTreeMap::new(),
             owner: owned.owner(),
             endpoint: endpoint.path().to_owned(),
             last_used: now,
@@ -142,8 +158,12 @@ impl Sessions {
             client_info: opening.client_info,
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
-        let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires };
+        let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place };
         let session = self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)));
+        // A revocation that came while the session was being opened found nothing to end.
+        if self.is_revoked(session.grant()).await? {
+            self.terminate(&session, "grant_revoked").await?;
+        }
         audit::opened(endpoint.name(), owned.owner(), authenticated.client_id());
         Ok((id, owned.map(|_| session)))
     }
@@ -160,15 +180,19 @@ impl Sessions {
             .ring()
             .open::<SessionClaims>(presented, endpoint.id(), authenticated.principal(), now)
             .map_err(AdmitError::Refused)?;
+        if self.closing.load(Ordering::Acquire) {
+            return Err(AdmitError::NotNow);
+        }
         let live = self.live.pin().get(&proven.claims().key).cloned();
-        let session = match live {
+        // A session that was set aside a moment ago is restored like any that this node does not hold.
+        let session = match live.filter(|session| session.is_terminated() || !session.ended().is_cancelled()) {
             Some(session) => session,
-            None => match self.restore(&proven, endpoint).await? {
+            None => match self.restore(&proven, endpoint, authenticated).await? {
                 Ok(session) => session,
                 Err(standing) => return refuse(proven, standing, now),
             },
         };
-        let standing = if session.ended().is_cancelled() {
+        let standing = if session.is_terminated() {
             Standing::Terminated
         } else {
             Standing::Live { last_used: session.last_used(), idle_seconds: session.idle_seconds() }
@@ -185,18 +209,27 @@ impl Sessions {
         &self,
         proven: &Proven<SessionClaims>,
         endpoint: &Arc<Endpoint>,
-    ) -> Result<Result<Arc<Session>, Standing>, StoreError> {
+        authenticated: &Authenticated,
+    ) -> Result<Result<Arc<Session>, Standing>, AdmitError> {
         let claims = *proven.claims();
+        // Before the lock: making room takes the lock of another session.
+        let place = self.place(proven.owner(), authenticated).await.map_err(|_| AdmitError::NotNow)?;
         let _ordered = self.shard(claims.key).lock().await;
-        if let Some(session) = self.live.pin().get(&claims.key).cloned() {
+        let held = self.live.pin().get(&claims.key).cloned();
+        if let Some(session) = held.filter(|session| session.is_terminated() || !session.ended().is_cancelled()) {
             return Ok(Ok(session));
         }
         let key = row(claims.key)?;
         let stored = match self.config.store.get(&key).await? {
             // A sealed id without a record: the record is lost, the seal still proves whose it is.
-            None => {
-                StoredSession::Live { last_used: proven.issued(), grant: None, capabilities: None, client_info: None }
-            }
+            None => StoredSession::Live(Box::new(StoredParts {
+                last_used: proven.issued(),
+                grant: None,
+                capabilities: None,
+                client_info: None,
+                log_level: None,
+                subscriptions: BTreeMap::new(),
+            })),
             Some(bytes) => record::read(&bytes, proven.owner(), endpoint.path()),
         };
         match stored {
@@ -207,28 +240,44 @@ impl Sessions {
                 audit::foreign_record(endpoint.name(), proven.owner());
                 Ok(Err(Standing::ForeignRecord))
             }
-            StoredSession::Live { last_used, grant, capabilities, client_info } => {
-                if let (Some(grant), Some(grants)) = (&grant, &self.config.grants)
-                    && grants.is_revoked(grant).await?
-                {
+            StoredSession::Live(parts) => {
+                if self.is_revoked(parts.grant.as_deref()).await? {
                     self.bury(claims.key, proven.owner(), endpoint.path()).await?;
                     return Ok(Err(Standing::Terminated));
                 }
-                let standing = Standing::Live { last_used, idle_seconds: u64::from(claims.idle_seconds) };
-                if self.now().since(last_used).as_secs() > u64::from(claims.idle_seconds) {
-                    return Ok(Err(standing));
+                let idle_seconds = u64::from(claims.idle_seconds);
+                if self.now().since(parts.last_used).as_secs() > idle_seconds {
+                    return Ok(Err(Standing::Live { last_used: parts.last_used, idle_seconds }));
                 }
                 let record = SessionRecord {
                     owner: proven.owner(),
                     endpoint: endpoint.path().to_owned(),
-                    last_used,
-                    grant,
-                    capabilities: capabilities.unwrap_or_else(|| claims.capabilities.to_capabilities()),
-                    client_info: client_info.unwrap_or_else(unknown_client),
+                    last_used: parts.last_used,
+                    grant: parts.grant,
+                    capabilities: parts.capabilities.unwrap_or_else(|| claims.capabilities.to_capabilities()),
+                    client_info: parts.client_info.unwrap_or_else(unknown_client),
+                    log_level: parts.log_level,
+                    subscriptions: parts.subscriptions,
                 };
-                let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires: proven.expires() };
-                Ok(Ok(self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)))))
+                let expires = proven.expires();
+                let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place };
+                let session = self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)));
+                // A revocation that came while the record was read found nothing to end.
+                if self.is_revoked(session.grant()).await? {
+                    self.bury(claims.key, proven.owner(), endpoint.path()).await?;
+                    session.mark_terminated();
+                    self.release(&session);
+                    return Ok(Err(Standing::Terminated));
+                }
+                Ok(Ok(session))
             }
+        }
+    }
+
+    async fn is_revoked(&self, grant: Option<&str>) -> Result<bool, StoreError> {
+        match (grant, &self.config.grants) {
+            (Some(grant), Some(grants)) => grants.is_revoked(grant).await,
+            _ => Ok(false),
         }
     }
 
@@ -237,18 +286,35 @@ impl Sessions {
         let _ordered = self.shard(session.key()).lock().await;
         self.bury(session.key(), session.owner(), session.endpoint().path()).await?;
         audit::terminated(session.endpoint().name(), session.owner(), reason);
-        self.release(session);
+        session.mark_terminated();
+        // Another object may have taken its place meanwhile: restored, before the tombstone was there.
+        let held = self.live.pin().get(&session.key()).cloned().filter(|held| !Arc::ptr_eq(held, session));
+        for ended in held.iter().chain([session]) {
+            ended.mark_terminated();
+            self.release(ended);
+        }
         Ok(())
     }
 
-    /// Ends every session that was opened under a revoked grant.
-    pub(crate) async fn terminate_grant(&self, grant: &str) {
+    /// A credential was revoked: its streams and calls end, wherever they are, and with `sessions` also every session that was
+    /// opened under the grant.
+    pub(crate) async fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
+        for session in self.live.pin().values() {
+            session.outbox.revoke(revocation);
+            session.in_flight.revoke(revocation);
+        }
+        if sessions {
+            self.terminate_grant(revocation.grant).await;
+        }
+    }
+
+    async fn terminate_grant(&self, grant: &str) {
         let opened: Vec<_> =
             self.live.pin().values().filter(|session| session.grant() == Some(grant)).cloned().collect();
         for session in opened {
             // Cut off at once; the tombstone follows. Should the store fail now, the revoked grant itself still keeps the
             // session from being restored.
-            session.ended().cancel();
+            session.mark_terminated();
             if let Err(error) = self.terminate(&session, "grant_revoked").await {
                 warn!(%error, "a session under a revoked grant could not be buried; it stays closed on this node");
             }
@@ -279,28 +345,37 @@ impl Sessions {
                 self.release(&session);
             }
         }
+        for session in self.live.pin().values() {
+            session.pending.expire();
+        }
     }
 
-    /// Ends all streams and backend sessions of this node; the sessions themselves stay valid.
-    pub(crate) async fn shut_down(&self) {
+    /// Stops serving: streams end at once, calls get `grace` to finish, then everything of this node ends. The sessions
+    /// themselves stay valid.
+    pub(crate) async fn shut_down(&self, grace: Duration) {
+        self.closing.store(true, Ordering::Release);
         let sessions: Vec<_> = self.live.pin().values().cloned().collect();
+        for session in &sessions {
+            session.outbox.close();
+        }
+        let finished = futures_util::future::join_all(sessions.iter().map(|session| session.in_flight.drained()));
+        let _ = tokio::time::timeout(grace, finished).await;
         let ends = sessions.into_iter().map(|session| async move {
             self.note_use(&session).await;
             session.end().await;
         });
-        futures_util::future::join_all(ends).await;
+        if tokio::time::timeout(END_LIMIT, futures_util::future::join_all(ends)).await.is_err() {
+            warn!("some backends did not let go in time");
+        }
     }
 
-    /// Writes when a session was last used, so that its idle time survives a restart.
-    async fn note_use(&self, session: &Arc<Session>) {
+    /// Writes when a session was last used and what its client asked for, so that both survive a restart.
+    pub(crate) async fn note_use(&self, session: &Arc<Session>) {
         let written: Result<bool, StoreError> = async {
             let key = row(session.key())?;
             let found = self.config.store.get(&key).await?;
             if let Some(bytes) = &found
-                && !matches!(
-                    record::read(bytes, session.owner(), session.endpoint().path()),
-                    StoredSession::Live { .. }
-                )
+                && !matches!(record::read(bytes, session.owner(), session.endpoint().path()), StoredSession::Live(_))
             {
                 return Ok(false);
             }
@@ -320,61 +395,64 @@ impl Sessions {
         self.config.store.put(&row(key)?, record::tombstone(owner, endpoint, self.now()), Some(ttl)).await
     }
 
+    /// Puts a session into memory, in place of one of the same id that was set aside.
     fn insert(&self, session: &Arc<Session>) -> Arc<Session> {
-        let live = self.live.pin();
-        let held = live.get_or_insert(session.key(), Arc::clone(session));
-        if Arc::ptr_eq(held, session) {
-            *self.counts().entry(*session.owner().as_bytes()).or_default() += 1;
+        let replaced = self.live.pin().insert(session.key(), Arc::clone(session)).cloned();
+        if let Some(replaced) = replaced {
+            self.release(&replaced);
         }
-        Arc::clone(held)
+        Arc::clone(session)
     }
 
     /// Takes a session out of memory and ends what hangs on it, without holding up the caller.
     fn release(&self, session: &Arc<Session>) {
-        if self.live.pin().remove(&session.key()).is_some() {
-            let mut counts = self.counts();
-            let owner = session.owner();
-            if let Some(count) = counts.get_mut(owner.as_bytes()) {
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(owner.as_bytes());
-                }
-            }
-        }
+        // Only this very object: its successor under the same id is another's to end.
+        let _ = self.live.pin().remove_if(&session.key(), |_, held| Arc::ptr_eq(held, session));
         session.ended().cancel();
+        session.free_place();
         let session = Arc::clone(session);
         tokio::spawn(async move { session.end().await });
     }
 
-    /// Makes room for one more session of this owner. A quiet one makes way first: it can be restored from its id, so nobody
-    /// is logged out; only where all are busy is the new one refused.
-    async fn make_room(&self, owner: OwnerDigest) -> Result<(), OpenError> {
-        let of_owner = self.counts().get(owner.as_bytes()).copied().unwrap_or(0);
-        if of_owner >= self.config.policy.per_owner {
-            let quiet = self.quietest(|session| session.owner() == owner).ok_or(OpenError::TooManyOfOwner)?;
-            self.set_aside(&quiet).await;
-        } else if self.live.len() >= self.config.policy.total {
-            let quiet = self.quietest(|_| true).ok_or(OpenError::TooMany)?;
-            self.set_aside(&quiet).await;
+    /// A place for one more session. Where none is free a quiet session makes way: it can be restored from its id, so nobody is
+    /// logged out; only where all are busy is the new one refused.
+    async fn place(&self, owner: OwnerDigest, authenticated: &Authenticated) -> Result<Place, Full> {
+        let counted = (authenticated.principal().kind() != PrincipalKind::Anonymous).then_some(owner);
+        loop {
+            let full = match self.places.take(counted) {
+                Ok(place) => return Ok(place),
+                Err(full) => full,
+            };
+            let quiet = match full {
+                Full::Owner => self.quietest(|session| session.owner() == owner),
+                Full::Total => self.quietest(|_| true),
+            };
+            self.set_aside(&quiet.ok_or(full)?).await;
         }
-        Ok(())
     }
 
-    /// Stops the child processes of the quietest other session that has any.
-    pub(crate) async fn free_a_child(&self, except: SessionKey) -> bool {
-        match self.quietest(|session| session.key() != except && session.holds_a_child()) {
-            Some(quiet) => {
-                quiet.stop_children().await;
-                true
-            }
-            None => false,
+    /// Stops an idle child process of another session: of the same owner first, else of the one who has the most.
+    pub(crate) fn free_a_child(&self, except: &Session) -> bool {
+        let holders: Vec<_> = self.live.pin().values().filter(|session| session.children() > 0).cloned().collect();
+        let mut of_owner: HashMap<[u8; OwnerDigest::BYTES], usize> = HashMap::new();
+        for session in &holders {
+            *of_owner.entry(*session.owner().as_bytes()).or_default() += session.children();
         }
+        let mut others: Vec<_> = holders.iter().filter(|session| session.key() != except.key()).collect();
+        others.sort_by_key(|session| {
+            let count = of_owner.get(session.owner().as_bytes()).copied().unwrap_or(0);
+            (session.owner() != except.owner(), std::cmp::Reverse(count), session.last_used())
+        });
+        others.into_iter().any(|session| session.stop_an_idle_child())
     }
 
     async fn set_aside(&self, session: &Arc<Session>) {
         let _ordered = self.shard(session.key()).lock().await;
         self.note_use(session).await;
-        self.release(session);
+        // It may have become busy while its record was written.
+        if session.is_quiet() {
+            self.release(session);
+        }
     }
 
     fn quietest(&self, of: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
@@ -386,10 +464,6 @@ impl Sessions {
     fn shard(&self, key: SessionKey) -> &tokio::sync::Mutex<()> {
         // The key is random, so any byte spreads it evenly; the index stays below the number of shards.
         &self.shards[usize::from(key.0[0]) % SHARDS]
-    }
-
-    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; OwnerDigest::BYTES], usize>> {
-        self.per_owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -403,8 +477,10 @@ fn refuse<T>(proven: Proven<SessionClaims>, standing: Standing, now: Timestamp) 
     Err(AdmitError::Refused(refused))
 }
 
+/// A session that works is not idle, however long ago its owner last sent something.
 fn is_over(session: &Session, now: Timestamp) -> bool {
-    now >= session.expires() || now.since(session.last_used()).as_secs() > session.idle_seconds()
+    let idle = now.since(session.last_used()).as_secs() > session.idle_seconds() && session.is_idle();
+    now >= session.expires() || idle
 }
 
 fn unknown_client() -> RawJson {

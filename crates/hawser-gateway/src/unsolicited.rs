@@ -3,17 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use hawser_backend::{BackendSession, Unsolicited};
-use hawser_mcp::{
-    ErrorObject, Members, Message, Notification, RawJson, Request, RequestId, Response, code, notification,
-};
-use tracing::debug;
+use hawser_backend::{BackendSession, Unsolicited, WeakBackendSession};
+use hawser_mcp::{Members, Message, Notification, RawJson, Request, RequestId, notification};
 
-use crate::pending::PendingRequest;
+use crate::pending::{PendingRequest, decline};
 use crate::session::Session;
 
-/// Forwards until the backend session or the gateway session is over.
-pub(crate) fn forward(owner: Weak<Session>, backend: usize, from: BackendSession, mut unsolicited: Unsolicited) {
+/// Forwards until the backend session or the gateway session is over. A backend that a listening client misses is reached again.
+pub(crate) fn forward(owner: Weak<Session>, backend: usize, from: WeakBackendSession, mut unsolicited: Unsolicited) {
     let Some(ended) = owner.upgrade().map(|owner| owner.ended().clone()) else {
         return;
     };
@@ -23,24 +20,34 @@ pub(crate) fn forward(owner: Weak<Session>, backend: usize, from: BackendSession
                 () = ended.cancelled() => return,
                 message = unsolicited.next() => message,
             };
-            let (Some(message), Some(owner)) = (message, owner.upgrade()) else {
-                return;
+            let (Some(message), Some(from)) = (message, from.upgrade()) else {
+                break;
             };
-            match message {
-                Message::Notification(notification) => deliver_notification(&owner, backend, &notification),
-                Message::Request(request) => deliver_request(&owner, backend, &from, &request).await,
-                Message::Response(_) => {}
+            deliver(&owner, backend, &from, message);
+        }
+        if let Some(owner) = owner.upgrade() {
+            owner.pending.expire();
+            if let Some(upstream) = owner.upstream(backend).filter(|upstream| upstream.was_lost()) {
+                upstream.recover(&owner);
             }
         }
     });
 }
 
-fn deliver_notification(owner: &Arc<Session>, backend: usize, notification: &Notification) {
-    if notification.method == notification::RESOURCES_LIST_CHANGED {
-        owner.lists.forget_resources();
+/// Delivers what a backend said outside the client's own calls.
+pub(crate) fn deliver(owner: &Weak<Session>, backend: usize, from: &BackendSession, message: Message) {
+    let Some(owner) = owner.upgrade() else { return };
+    match message {
+        Message::Notification(notification) => deliver_notification(&owner, backend, from, &notification),
+        Message::Request(request) => deliver_request(&owner, backend, from, &request),
+        Message::Response(_) => {}
     }
+}
+
+fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSession, notification: &Notification) {
+    note_change(owner, notification);
     let message = if notification.method == notification::CANCELLED {
-        match withdraw(owner, backend, notification) {
+        match withdraw(owner, from, notification) {
             Some(message) => message,
             None => return,
         }
@@ -56,12 +63,19 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, notification: &Not
     owner.outbox.send_or_keep(&notification.method, &message);
 }
 
+/// Forgets what a change makes stale.
+pub(crate) fn note_change(owner: &Session, notification: &Notification) {
+    if notification.method == notification::RESOURCES_LIST_CHANGED {
+        owner.lists.forget_resources();
+    }
+}
+
 /// A request that belongs to no call goes to a GET stream, or along with the newest call on the same backend.
-async fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, request: &Request) {
+fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, request: &Request) {
     let put =
         |client_id: Option<&str>| put_to_client(owner, backend, from, request, client_id).map(|(_, message)| message);
     if owner.outbox.send_with(put).is_err() && !owner.in_flight.attach(backend, put) {
-        decline(from, request.id.clone()).await;
+        decline(from, request.id.clone());
     }
 }
 
@@ -91,20 +105,12 @@ pub(crate) fn put_to_client(
     Some((number, request.to_bytes()))
 }
 
-/// Tells a backend that its request cannot be put to the client.
-pub(crate) async fn decline(to: &BackendSession, own_id: RequestId) {
-    let error = ErrorObject::new(code::INTERNAL_ERROR, "the client cannot be asked now");
-    if let Err(error) = to.respond(&Response::error(Some(own_id), &error)).await {
-        debug!(%error, "a declined request could not be answered");
-    }
-}
-
 /// A backend withdraws a request: the client must be told under the id that it knows.
-pub(crate) fn withdraw(owner: &Session, backend: usize, notification: &Notification) -> Option<Bytes> {
+pub(crate) fn withdraw(owner: &Session, from: &BackendSession, notification: &Notification) -> Option<Bytes> {
     let params = notification.params.as_ref()?;
     let members = Members::read(params, &["requestId"]).ok()?;
     let own_id = RequestId::from_raw(members.get("requestId")?)?;
-    let number = owner.pending.number_of(backend, &own_id)?;
+    let number = owner.pending.number_of(from, &own_id)?;
     owner.pending.forget(number);
     let params = members.replace(&[("requestId", &RawJson::number(number))]);
     Some(Notification::new(notification::CANCELLED, Some(params)).to_bytes())

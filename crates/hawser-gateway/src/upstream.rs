@@ -1,15 +1,27 @@
 //! One gateway session's connection to one backend: opened on first use, opened again when it died.
+//!
+//! What is known of it is behind a lock that is never held across an await; opening is behind a gate of its own, so that nobody
+//! who merely looks waits for a backend that hangs.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use hawser_backend::{Backend, BackendError, BackendSession, ClientHello, Exchange};
-use hawser_mcp::{RawJson, method};
-use tokio::sync::Mutex;
+use hawser_backend::{Backend, BackendError, BackendSession, ClientHello};
+use hawser_mcp::{Notification, RawJson, method, notification};
 
 use crate::ask::outcome;
+use crate::lists::has_capability;
 use crate::session::Session;
+
+/// Most subscriptions of one session to one backend.
+const SUBSCRIPTIONS_MAX: usize = 256;
+/// Longest wait for a new backend session to be told what the old one knew.
+const REPLAY_LIMIT: Duration = Duration::from_secs(5);
+/// Pauses between attempts to reach a backend again that a listening client misses.
+const RECOVERY_FIRST: Duration = Duration::from_secs(1);
+const RECOVERY_LONGEST: Duration = Duration::from_mins(1);
 
 /// The way to one backend.
 #[derive(Debug)]
@@ -17,20 +29,32 @@ pub(crate) struct Upstream {
     backend: Backend,
     position: usize,
     state: Mutex<State>,
-    listening: AtomicBool,
+    opening: tokio::sync::Mutex<()>,
+    recovering: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     session: Option<BackendSession>,
+    listening: bool,
     /// What a new backend session has to be told, since the client told the old one.
-    log_level: Option<RawJson>,
+    log_level: Option<String>,
     subscriptions: BTreeSet<String>,
 }
 
+/// A session has as many subscriptions as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooManySubscriptions;
+
 impl Upstream {
     pub(crate) fn new(backend: Backend, position: usize) -> Self {
-        Self { backend, position, state: Mutex::default(), listening: AtomicBool::new(false) }
+        Self {
+            backend,
+            position,
+            state: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            recovering: AtomicBool::new(false),
+        }
     }
 
     /// Its position among the endpoint's backends.
@@ -43,24 +67,27 @@ impl Upstream {
     }
 
     /// The open session, if there is one.
-    pub(crate) async fn opened(&self) -> Option<BackendSession> {
-        self.state.lock().await.session.clone().filter(BackendSession::is_open)
+    pub(crate) fn opened(&self) -> Option<BackendSession> {
+        self.lock().session.clone().filter(BackendSession::is_open)
     }
 
     /// The open session, or a new one that has been told all that the client told the last.
     pub(crate) async fn open(&self, owner: &Arc<Session>) -> Result<BackendSession, BackendError> {
-        let session = self.open_locked(owner).await?;
-        // Looked at after the lock is gone: whoever asked to listen meanwhile did not wait for it.
-        if self.listening.load(Ordering::Acquire) {
-            session.listen();
+        if let Some(session) = self.opened() {
+            return Ok(session);
         }
-        Ok(session)
+        let closed = || BackendError::Closed { backend: self.backend.name().clone() };
+        tokio::select! {
+            biased;
+            () = owner.ended().cancelled() => Err(closed()),
+            opened = self.open_gated(owner) => opened,
+        }
     }
 
-    async fn open_locked(&self, owner: &Arc<Session>) -> Result<BackendSession, BackendError> {
-        let mut state = self.state.lock().await;
-        if let Some(session) = state.session.as_ref().filter(|session| session.is_open()) {
-            return Ok(session.clone());
+    async fn open_gated(&self, owner: &Arc<Session>) -> Result<BackendSession, BackendError> {
+        let _gate = self.opening.lock().await;
+        if let Some(session) = self.opened() {
+            return Ok(session);
         }
         let hello = ClientHello {
             revision: owner.revision(),
@@ -69,74 +96,181 @@ impl Upstream {
         };
         let (session, unsolicited) = match self.backend.open(&hello).await {
             // A child that nobody uses makes way: its session opens it again when it is needed.
-            Err(BackendError::TooManyChildren { .. }) if owner.free_a_child().await => {
-                self.backend.open(&hello).await?
-            }
+            Err(BackendError::TooManyChildren { .. }) if owner.free_a_child() => self.backend.open(&hello).await?,
             opened => opened?,
         };
-        crate::unsolicited::forward(Weak::clone(owner.weak()), self.position, session.clone(), unsolicited);
-        state.replay(&session).await;
-        state.session = Some(session.clone());
+        // Held before anything else is awaited: who gives up now must not leave a session behind that nobody knows.
+        self.lock().session = Some(session.clone());
+        crate::unsolicited::forward(Weak::clone(owner.weak()), self.position, session.downgrade(), unsolicited);
+        // A task of its own, so that it ends even if the caller goes away; there is one per opening, not per call.
+        let replay = tokio::spawn(replay(Weak::clone(owner.weak()), self.position, session.clone()));
+        let _ = tokio::time::timeout(REPLAY_LIMIT, replay).await;
+        if self.lock().listening {
+            session.listen();
+        }
         Ok(session)
     }
 
     /// From now on what the backend says unasked is wanted.
     pub(crate) fn listen(&self) {
-        self.listening.store(true, Ordering::Release);
-        // A lock that is held is held by who opens a session, and that one looks at the wish afterwards.
-        if let Ok(state) = self.state.try_lock()
-            && let Some(session) = &state.session
-        {
+        let session = {
+            let mut state = self.lock();
+            state.listening = true;
+            state.session.clone()
+        };
+        if let Some(session) = session {
             session.listen();
         }
     }
 
-    /// Remembers the log level for sessions opened later.
-    pub(crate) async fn set_log_level(&self, params: RawJson) {
-        self.state.lock().await.log_level = Some(params);
+    /// The log level that sessions opened later are told.
+    pub(crate) fn set_log_level(&self, level: &str) {
+        self.lock().log_level = Some(level.to_owned());
     }
 
-    /// Remembers or forgets a resource subscription for sessions opened later.
-    pub(crate) async fn note_subscription(&self, uri: &str, subscribed: bool) {
-        let mut state = self.state.lock().await;
-        if subscribed {
-            state.subscriptions.insert(uri.to_owned());
-        } else {
-            state.subscriptions.remove(uri);
+    /// Remembers a resource subscription for sessions opened later.
+    pub(crate) fn note_subscription(&self, uri: &str) -> Result<(), TooManySubscriptions> {
+        let mut state = self.lock();
+        if state.subscriptions.len() >= SUBSCRIPTIONS_MAX && !state.subscriptions.contains(uri) {
+            return Err(TooManySubscriptions);
         }
+        state.subscriptions.insert(uri.to_owned());
+        Ok(())
     }
 
-    /// Whether a child process of this session runs for it, as far as that can be told without waiting.
+    /// Forgets a resource subscription.
+    pub(crate) fn forget_subscription(&self, uri: &str) {
+        self.lock().subscriptions.remove(uri);
+    }
+
+    /// Whether the session is subscribed to this resource here.
+    pub(crate) fn is_subscribed_to(&self, uri: &str) -> bool {
+        self.lock().subscriptions.contains(uri)
+    }
+
+    /// What the session's record keeps of it: log level and subscriptions.
+    pub(crate) fn wishes(&self) -> (Option<String>, Vec<String>) {
+        let state = self.lock();
+        (state.log_level.clone(), state.subscriptions.iter().cloned().collect())
+    }
+
+    /// Takes over what a record kept.
+    pub(crate) fn restore_wishes(&self, log_level: Option<String>, subscriptions: Vec<String>) {
+        let mut state = self.lock();
+        state.log_level = log_level;
+        state.subscriptions = subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect();
+    }
+
+    /// Whether the client waits for changes of resources here.
+    pub(crate) fn has_subscriptions(&self) -> bool {
+        !self.lock().subscriptions.is_empty()
+    }
+
+    /// Whether the backend session ended by itself: one that was given up on purpose is not held any more.
+    pub(crate) fn was_lost(&self) -> bool {
+        self.lock().session.as_ref().is_some_and(|session| !session.is_open())
+    }
+
+    /// Whether a client waits for what this backend says unasked.
+    fn is_missed(&self, owner: &Session) -> bool {
+        let state = self.lock();
+        !state.subscriptions.is_empty() || (state.listening && owner.outbox.has_stream())
+    }
+
+    /// Reaches the backend again in the background, and tells the client that lists may have changed. For a client that
+    /// listens: it would never learn that the backend is back.
+    pub(crate) fn recover(&self, owner: &Arc<Session>) {
+        if !self.is_missed(owner) || self.recovering.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (weak, position, ended) = (Weak::clone(owner.weak()), self.position, owner.ended().clone());
+        tokio::spawn(async move {
+            let attempts = recover(&weak, position);
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = attempts => {}
+            }
+            if let Some(owner) = weak.upgrade()
+                && let Some(upstream) = owner.upstream(position)
+            {
+                upstream.recovering.store(false, Ordering::Release);
+            }
+        });
+    }
+
+    /// Whether a child process runs for this session.
     pub(crate) fn holds_a_child(&self) -> bool {
-        let opened = |state: &State| state.session.as_ref().is_some_and(BackendSession::is_open);
-        self.backend.is_stdio() && self.state.try_lock().is_ok_and(|state| opened(&state))
+        self.backend.is_stdio() && self.opened().is_some()
+    }
+
+    /// Gives up the backend session if nothing is going on in it; tells whether it did.
+    pub(crate) fn give_up_if_idle(&self, owner: &Session) -> bool {
+        let session = {
+            let mut state = self.lock();
+            if owner.in_flight.is_busy_at(self.position) || owner.pending.waits_for(self.position) {
+                return false;
+            }
+            state.session.take()
+        };
+        let Some(session) = session else { return false };
+        tokio::spawn(async move { session.close().await });
+        true
     }
 
     /// Ends the backend session.
     pub(crate) async fn close(&self) {
-        let session = self.state.lock().await.session.take();
+        let session = self.lock().session.take();
         if let Some(session) = session {
             session.close().await;
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl State {
-    /// A backend that does not take a level or a subscription again still serves everything else.
-    async fn replay(&self, session: &BackendSession) {
-        if let Some(level) = &self.log_level {
-            settle(session.request(method::LOGGING_SET_LEVEL, Some(level.clone())).await).await;
-        }
-        for uri in &self.subscriptions {
-            let params = RawJson::from_serialize(&serde_json::json!({ "uri": uri })).ok();
-            settle(session.request(method::RESOURCES_SUBSCRIBE, params).await).await;
+/// Tells a new backend session what the client told the old one. A backend that does not take it still serves everything else.
+async fn replay(owner: Weak<Session>, position: usize, session: BackendSession) {
+    let wishes = owner.upgrade().and_then(|owner| Some(owner.upstream(position)?.wishes()));
+    let Some((log_level, subscriptions)) = wishes else { return };
+    let capabilities = &session.server().capabilities;
+    let mut told = Vec::new();
+    if let Some(level) = log_level.filter(|_| has_capability(capabilities, "logging")) {
+        told.push((method::LOGGING_SET_LEVEL, serde_json::json!({ "level": level })));
+    }
+    if has_capability(capabilities, "resources") {
+        told.extend(
+            subscriptions.into_iter().map(|uri| (method::RESOURCES_SUBSCRIBE, serde_json::json!({ "uri": uri }))),
+        );
+    }
+    for (method, params) in told {
+        if let Ok(exchange) = session.request(method, RawJson::from_serialize(&params).ok()).await {
+            let _ = outcome(exchange, Some((&owner, position, &session))).await;
         }
     }
 }
 
-/// Waits for the end of an exchange whose answer nobody needs.
-async fn settle(exchange: Result<Exchange, BackendError>) {
-    if let Ok(exchange) = exchange {
-        let _ = outcome(exchange).await;
+async fn recover(weak: &Weak<Session>, position: usize) {
+    let mut pause = RECOVERY_FIRST;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RECOVERY_LONGEST);
+        let Some(owner) = weak.upgrade() else { return };
+        let Some(upstream) = owner.upstream(position) else { return };
+        if !upstream.is_missed(&owner) {
+            return;
+        }
+        if upstream.open(&owner).await.is_ok() {
+            owner.lists.forget_resources();
+            for changed in [
+                notification::TOOLS_LIST_CHANGED,
+                notification::PROMPTS_LIST_CHANGED,
+                notification::RESOURCES_LIST_CHANGED,
+            ] {
+                owner.outbox.send_or_keep(changed, &Notification::new(changed, None).to_bytes());
+            }
+            return;
+        }
     }
 }

@@ -7,13 +7,17 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::Paint;
-use crate::config::{self, Settings};
+use crate::config::{self, Settings, StoreKind};
 
 /// The facts of a gateway that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// The public URL.
     pub url: String,
+    /// Where it really listens.
+    pub bound: SocketAddr,
+    /// Whether sessions outlive the process.
+    pub keeps_sessions: bool,
     /// What it offers.
     pub endpoints: Vec<ListeningEndpoint>,
     /// What it fronts.
@@ -65,6 +69,8 @@ impl Listening {
             backends: backends.collect(),
             development_login: settings.authorization_server.as_ref().is_some_and(|server| server.development_login),
             warnings: settings.warnings.clone(),
+            bound,
+            keeps_sessions: settings.store == StoreKind::File,
             url,
         }
     }
@@ -92,7 +98,13 @@ pub fn banner(listening: &Listening, paint: Paint) -> String {
 }
 
 fn write_banner(out: &mut String, listening: &Listening, paint: Paint) -> std::fmt::Result {
-    writeln!(out, "{} listens on {}", paint.strong(concat!("hawser ", env!("CARGO_PKG_VERSION"))), listening.url)?;
+    let name = paint.strong(concat!("hawser ", env!("CARGO_PKG_VERSION")));
+    let local = format!("http://{}", listening.bound);
+    if listening.url == local {
+        writeln!(out, "{name} listens on {local}")?;
+    } else {
+        writeln!(out, "{name} listens on {local} and is reached at {}", listening.url)?;
+    }
     let endpoint_rows = listening.endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint.url.as_str()));
     write_rows(out, "endpoints", endpoint_rows, paint)?;
     if listening.backends.is_empty() {
@@ -118,7 +130,8 @@ fn write_banner(out: &mut String, listening: &Listening, paint: Paint) -> std::f
     for warning in &listening.warnings {
         writeln!(out, "{} {warning}", paint.warning("warning:"))?;
     }
-    writeln!(out, "stop with Ctrl-C; sessions are kept")
+    let kept = if listening.keeps_sessions { "sessions are kept" } else { "sessions end with it (store: memory)" };
+    writeln!(out, "stop with Ctrl-C; {kept}")
 }
 
 fn write_rows<'a>(

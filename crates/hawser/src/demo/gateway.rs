@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::say;
 use crate::config::{self, Overrides};
@@ -92,10 +93,13 @@ impl DemoGateway {
                 say(&format!("\n{}", banner(&Listening::new(&loaded.settings, bound), paint)))?;
             }
         }
-        let stopped = tokio::signal::ctrl_c();
+        let cannot = |error: std::io::Error| Failure::run(format!("cannot wait for signals: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let ended = async { while matches!(self.output.next_line().await, Ok(Some(_))) {} };
         tokio::select! {
-            _ = stopped => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
             () = ended => Err(failed(self.folder.path(), "the gateway ended")),
         }
     }

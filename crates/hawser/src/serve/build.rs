@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
+use axum::http::StatusCode;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE,
+};
 use axum::routing::get;
 use bytes::Bytes;
 use hawser_authserver::{AuthServer, AuthServerConfig, DevelopmentLogin, LocalUser, LoginMethods};
@@ -178,6 +181,7 @@ fn gateway_config(
         name: endpoint.name.to_string(),
         path: endpoint.path.clone(),
         resource: resource.clone(),
+        local_scopes: vec![SCOPE.to_owned()],
         backends: settings
             .backends_of(endpoint)
             .filter_map(|backend| Some((backends.get(&*backend.name.to_string())?.clone(), naming(backend.naming))))
@@ -263,10 +267,18 @@ fn router(server: Option<&Arc<AuthServer>>, authenticator: &Authenticator, resou
         taken.push(path);
         let document: Bytes = authenticator.protected_resource_metadata(resource);
         let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
-        router = router.route(path, get(move || async move { (headers, document) }));
+        // Browser clients ask first whether they may send their protocol version along (Fetch standard, CORS).
+        let preflight = [
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "MCP-Protocol-Version"),
+        ];
+        let answer = get(move || async move { (headers, document) })
+            .options(move || async move { (StatusCode::NO_CONTENT, preflight) });
+        router = router.route(path, answer);
     }
     // Who opens the address in a browser should learn what it is for.
-    let endpoints: String = resources.iter().map(|resource| format!("  {}\n", resource.identifier)).collect();
-    let welcome = format!("This is a Hawser MCP gateway. Connect an MCP client to\n{endpoints}");
+    let endpoints: Vec<_> = resources.iter().map(|resource| format!("  {}", resource.identifier)).collect();
+    let welcome = format!("This is a Hawser MCP gateway. Connect an MCP client to\n{}\n", endpoints.join("\n"));
     router.route("/", get(move || async move { welcome }))
 }

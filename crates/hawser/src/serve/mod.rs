@@ -64,7 +64,7 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
     stop.cancelled().await;
     info!("stopping");
     // Streams end first, so that connections can drain.
-    gateway.shut_down().await;
+    gateway.shut_down(GRACE).await;
     let _ = server.await;
     beside.abort();
     if let Some(revoked) = revoked {

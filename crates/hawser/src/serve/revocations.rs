@@ -7,7 +7,7 @@ use hawser_identity::Authenticator;
 use hawser_store::Subscription;
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
-use tracing::warn;
+use tracing::{error, warn};
 
 /// A message on the channel of revocations.
 #[derive(Debug, Deserialize)]
@@ -37,7 +37,10 @@ impl Revocations {
                     self.authenticator.forget_all();
                     self.gateway.recheck_grants().await;
                 }
-                Err(RecvError::Closed) => return,
+                Err(RecvError::Closed) => {
+                    error!("the channel of revocations is closed; revocations are no longer told");
+                    return;
+                }
             }
         }
     }
@@ -51,8 +54,7 @@ impl Revocations {
             Some(jti) => self.authenticator.forget_token(jti),
             None => self.authenticator.forget_grant(&revocation.grant),
         }
-        if revocation.sessions {
-            self.gateway.grant_revoked(&revocation.grant).await;
-        }
+        let hit = hawser_gateway::Revocation { grant: &revocation.grant, token_id: revocation.jti.as_deref() };
+        self.gateway.revoked(&hit, revocation.sessions).await;
     }
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use hawser_store::{MemoryStore, RedbStore, Store};
+use hawser_store::{MemoryStore, OpenError, RedbStore, Store};
 
 use crate::config::{Settings, StoreKind};
 use crate::failure::Failure;
@@ -19,7 +19,13 @@ pub(super) fn open(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
         StoreKind::File => {
             make_folder(&settings.data_dir)?;
             let store = RedbStore::open(settings.data_dir.join(STORE_FILE));
-            Ok(Arc::new(store.map_err(|error| Failure::run(error.to_string()))?))
+            Ok(Arc::new(store.map_err(|error| match error {
+                OpenError::Locked { .. } => Failure::run_with_hint(
+                    error.to_string(),
+                    "another gateway uses this data folder; choose another with --data-dir or HAWSER_DATA_DIR",
+                ),
+                other => Failure::run(other.to_string()),
+            })?))
         }
     }
 }
