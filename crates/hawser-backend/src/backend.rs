@@ -78,7 +78,7 @@ impl Backend {
         let config = &self.0.config;
         let (sender, receiver) = queue(UNSOLICITED_MAX, config.message_bytes_max);
         let state = Arc::new(SessionState::new(config.name.clone(), sender));
-        let unsolicited = Unsolicited::new(receiver, state.over().clone());
+        let unsolicited = Unsolicited::new(receiver, Arc::clone(&state));
         let link = match &self.0.reach {
             Reach::Http(http) => {
                 Link::Http(Arc::new(HttpLink::new(Arc::clone(config), Arc::clone(http), Arc::clone(&state))))

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_mcp::{Message, Notification, Outcome, RawJson, Request, RequestId, method, notification};
+use hawser_mcp::{Message, Notification, Outcome, RawJson, Request, method, notification};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::BackendError;
 use crate::link::Flow;
 use crate::name::BackendName;
 use crate::session::SessionCore;
-
-/// Most questions of the server that one exchange keeps in mind.
-const QUESTIONS_MAX: usize = 64;
 
 /// One request in flight: the ordered stream of what belongs to it, the response last. Dropping it forgets the request
 /// without telling the server; [`Exchange::cancel`] tells it.
@@ -23,9 +20,8 @@ pub struct Exchange {
     flow: Option<Flow>,
     core: Arc<SessionCore>,
     quiet_until: Instant,
+    began: Instant,
     ends_at: Instant,
-    /// What the server asked on the way. While an answer is due, silence is not the server's fault.
-    questions: Vec<RequestId>,
 }
 
 /// What belongs to an exchange.
@@ -42,17 +38,17 @@ pub enum ExchangeItem {
 }
 
 impl Exchange {
-    pub(crate) fn new(id: u64, method: &str, flow: Flow, core: Arc<SessionCore>) -> Self {
-        let now = Instant::now();
+    /// `began` is from before the request was sent: whatever the server asks because of it comes later.
+    pub(crate) fn new(id: u64, method: &str, began: Instant, flow: Flow, core: Arc<SessionCore>) -> Self {
         Self {
             id,
             // "The `initialize` request MUST NOT be cancelled" (MCP, Utilities, Cancellation).
             cancellable: method != method::INITIALIZE,
             flow: Some(flow),
-            quiet_until: now + core.config.request_timeout,
-            ends_at: now + core.config.request_timeout_max,
+            quiet_until: Instant::now() + core.config.request_timeout,
+            began,
+            ends_at: began + core.config.request_timeout_max,
             core,
-            questions: Vec::new(),
         }
     }
 
@@ -90,13 +86,8 @@ impl Exchange {
     }
 
     fn note(&mut self, item: ExchangeItem) -> ExchangeItem {
-        match &item {
-            ExchangeItem::Request(request) if self.questions.len() < QUESTIONS_MAX => {
-                self.core.state.asked(&request.id);
-                self.questions.push(request.id.clone());
-            }
-            ExchangeItem::Response(_) | ExchangeItem::Failed(_) => self.flow = None,
-            ExchangeItem::Request(_) | ExchangeItem::Notification(_) => {}
+        if matches!(item, ExchangeItem::Response(_) | ExchangeItem::Failed(_)) {
+            self.flow = None;
         }
         self.quiet_until = Instant::now() + self.core.config.request_timeout;
         item
@@ -105,12 +96,9 @@ impl Exchange {
     /// After a silence: whether somebody on this side let the server wait meanwhile.
     fn may_wait_on(&mut self) -> bool {
         let now = Instant::now();
-        if now >= self.ends_at || self.questions.is_empty() {
-            return false;
-        }
-        self.questions.retain(|id| self.core.state.is_waiting_for(id));
-        self.quiet_until = now + self.core.config.request_timeout;
-        true
+        let Some(excused) = self.core.state.excuse(self.id, self.began, now) else { return false };
+        self.quiet_until = excused + self.core.config.request_timeout;
+        now < self.quiet_until.min(self.ends_at)
     }
 
     /// "The sender SHOULD issue a cancellation notification for that request and stop waiting" (MCP, Lifecycle, Timeouts).
@@ -139,8 +127,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        for id in &self.questions {
-            self.core.state.answered(id);
-        }
+        // First the way by which further questions would come.
+        self.flow = None;
+        self.core.state.exchange_ended(self.id);
     }
 }

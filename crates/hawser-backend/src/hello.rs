@@ -57,6 +57,7 @@ pub(crate) async fn initialize(core: &Arc<SessionCore>, client: &ClientHello) ->
             ExchangeItem::Request(request) => {
                 // "The server SHOULD NOT send requests other than pings and logging before `initialized`".
                 let error = ErrorObject::new(code::INVALID_REQUEST, "the session is not initialized yet");
+                core.state.answered(&request.id);
                 core.link.send_in_background(Message::Response(Response::error(Some(request.id), &error)));
             }
             ExchangeItem::Response(outcome) => break outcome,

@@ -19,6 +19,7 @@ mod exchange;
 mod hello;
 mod link;
 mod name;
+mod questions;
 mod queue;
 mod session;
 mod state;

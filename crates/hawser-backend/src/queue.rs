@@ -90,6 +90,12 @@ impl Receiver {
     pub(crate) fn try_recv(&mut self) -> Option<Message> {
         self.0.try_recv().ok().map(|(message, _)| message)
     }
+
+    /// Lets nothing more in; what was in the queue.
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = Message> {
+        self.0.close();
+        std::iter::from_fn(|| self.try_recv())
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use hawser_mcp::{Message, Notification, RawJson, Request, RequestId, Response};
+use tokio::time::Instant;
 
 use crate::config::BackendConfig;
 use crate::error::BackendError;
@@ -46,10 +47,11 @@ impl SessionCore {
         params: Option<RawJson>,
     ) -> Result<Exchange, BackendError> {
         self.state.check_open()?;
+        let began = Instant::now();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let request = Request { id: RequestId::number(id), method: method.to_owned(), params };
         let flow = self.link.begin(id, &request).await?;
-        Ok(Exchange::new(id, method, flow, Arc::clone(self)))
+        Ok(Exchange::new(id, method, began, flow, Arc::clone(self)))
     }
 }
 

@@ -1,17 +1,15 @@
-//! What the parts of one session share: whether it is over, why, and where unsolicited messages go.
+//! What the parts of one session share: whether it is over, why, what the server asked, and where unsolicited messages go.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use hawser_mcp::{Message, RequestId};
+use hawser_mcp::{Members, Message, Notification, RequestId, method, notification};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::BackendError;
 use crate::name::BackendName;
+use crate::questions::Questions;
 use crate::queue;
-
-/// Most server requests that are waited for at a time. More are passed on, but do not stretch a timeout.
-const QUESTIONS_MAX: usize = 1024;
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub(crate) struct SessionState {
     over: CancellationToken,
     ending: OnceLock<Ending>,
     unsolicited: queue::Sender,
-    questions: Mutex<HashSet<RequestId>>,
+    questions: Mutex<Questions>,
 }
 
 impl SessionState {
@@ -75,22 +73,40 @@ impl SessionState {
         &self.unsolicited
     }
 
-    /// The server asked something and waits.
-    pub(crate) fn asked(&self, id: &RequestId) {
-        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
-        if questions.len() < QUESTIONS_MAX {
-            questions.insert(id.clone());
+    /// Takes note of what is passed on: a question, or that the server withdraws one. A `ping` is no question, it is answered
+    /// at once. Call it before anybody else can know the message, so that no answer comes before its question.
+    pub(crate) fn heard(&self, message: &Message, exchange: Option<u64>) {
+        match message {
+            Message::Request(request) if request.method == method::PING => {}
+            Message::Request(request) => {
+                self.questions(|questions| questions.asked(&request.id, exchange, Instant::now()));
+            }
+            Message::Notification(told) => {
+                if let Some(id) = withdrawn(told) {
+                    self.answered(&id);
+                }
+            }
+            Message::Response(_) => {}
         }
     }
 
     /// The server has its answer, or nobody is left to give one.
     pub(crate) fn answered(&self, id: &RequestId) {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.questions(|questions| questions.settled(id, Instant::now()));
     }
 
-    /// Whether the server still waits for an answer to this.
-    pub(crate) fn is_waiting_for(&self, id: &RequestId) -> bool {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    /// Forgets the questions of an exchange that is over.
+    pub(crate) fn exchange_ended(&self, exchange: u64) {
+        self.questions(|questions| questions.exchange_ended(exchange));
+    }
+
+    /// Until when the server's silence in an exchange was due to questions that were not answered.
+    pub(crate) fn excuse(&self, exchange: u64, began: Instant, now: Instant) -> Option<Instant> {
+        self.questions(|questions| questions.excuse(exchange, began, now))
+    }
+
+    fn questions<T>(&self, act: impl FnOnce(&mut Questions) -> T) -> T {
+        act(&mut self.questions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Passes a message on if there is room; what nobody reads must not hold up answers.
@@ -99,4 +115,12 @@ impl SessionState {
             tracing::debug!(backend = %self.backend, "an unsolicited message was dropped: nobody reads them");
         }
     }
+}
+
+/// The question that the server takes back (MCP, Utilities, Cancellation).
+fn withdrawn(told: &Notification) -> Option<RequestId> {
+    if told.method != notification::CANCELLED {
+        return None;
+    }
+    RequestId::from_raw(Members::read(told.params.as_ref()?, &[]).ok()?.get("requestId")?)
 }

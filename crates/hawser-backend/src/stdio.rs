@@ -10,6 +10,8 @@ mod reader;
 mod routes;
 mod stderr;
 mod supervisor;
+#[cfg(test)]
+mod waiting;
 mod writer;
 
 pub(crate) use child::ChildCommand;

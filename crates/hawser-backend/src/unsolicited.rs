@@ -1,21 +1,23 @@
 //! What a server says outside of any exchange.
 
+use std::sync::Arc;
+
 use hawser_mcp::Message;
-use tokio_util::sync::CancellationToken;
 
 use crate::queue;
+use crate::state::SessionState;
 
 /// Notifications and server requests that belong to no running exchange, in order. Server `ping`s are answered before
 /// they get here. Dropping it discards what would have come.
 #[derive(Debug)]
 pub struct Unsolicited {
     messages: queue::Receiver,
-    over: CancellationToken,
+    state: Arc<SessionState>,
 }
 
 impl Unsolicited {
-    pub(crate) const fn new(messages: queue::Receiver, over: CancellationToken) -> Self {
-        Self { messages, over }
+    pub(crate) const fn new(messages: queue::Receiver, state: Arc<SessionState>) -> Self {
+        Self { messages, state }
     }
 
     /// The next message; `None` when the session is over. Cancel safe.
@@ -24,7 +26,18 @@ impl Unsolicited {
             biased;
             message = self.messages.recv() => message,
             // What was said before the end is still told.
-            () = self.over.cancelled() => self.messages.try_recv(),
+            () = self.state.over().cancelled() => self.messages.try_recv(),
+        }
+    }
+}
+
+impl Drop for Unsolicited {
+    fn drop(&mut self) {
+        // Nobody will answer what was not even read.
+        for message in self.messages.close() {
+            if let Message::Request(request) = message {
+                self.state.answered(&request.id);
+            }
         }
     }
 }

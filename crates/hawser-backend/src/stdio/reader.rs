@@ -128,9 +128,12 @@ impl Reader {
             let id = routes.owner(&message)?;
             routes.messages(id).map(|messages| (id, messages))
         });
+        self.link.state.heard(&message, owner.as_ref().map(|(id, _)| *id));
         let Some((id, messages)) = owner else { return self.offer(message).await };
         match messages.send_within(message, SLOW_READER_MAX).await {
-            Ok(()) | Err(Rejected::Closed) => {}
+            Ok(()) => {}
+            // Between the look-up and here its holder has gone.
+            Err(Rejected::Closed) => self.link.state.exchange_ended(id),
             // One slow holder must not hold up the others for longer, and must not miss messages unknowingly.
             Err(Rejected::Full) => {
                 let error = BackendError::Overrun { backend: self.link.config.name.clone() };
@@ -155,6 +158,7 @@ impl Reader {
         }
         tracing::debug!(backend = %self.link.config.name, "an unsolicited message was dropped: nobody reads them");
         if let Some(id) = asked {
+            self.link.state.answered(&id);
             let error = ErrorObject::new(code::INTERNAL_ERROR, "nobody listens for requests outside of an exchange");
             self.link.send_in_background(&Message::Response(Response::error(Some(id), &error)));
         }

@@ -102,6 +102,7 @@ impl HttpFlow {
 
     /// Everything on the request's own stream belongs to it; only its response ends it.
     fn sort(&mut self, message: Message) -> Option<ExchangeItem> {
+        self.link.state.heard(&message, Some(self.id));
         match message {
             Message::Notification(notification) => Some(ExchangeItem::Notification(notification)),
             Message::Request(request) if request.method == hawser_mcp::method::PING => {

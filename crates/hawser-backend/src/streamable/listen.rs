@@ -125,8 +125,18 @@ async fn pass_on(link: &Arc<HttpLink>, event: &SseEvent) -> Result<(), Rejected>
             Message::Response(_) => {
                 tracing::debug!(backend = %link.config.name, "a response on the listening stream is ignored");
             }
-            message => link.state.unsolicited().send(message).await?,
+            message => offer(link, message).await?,
         }
     }
     Ok(())
+}
+
+async fn offer(link: &HttpLink, message: Message) -> Result<(), Rejected> {
+    link.state.heard(&message, None);
+    let asked = if let Message::Request(request) = &message { Some(request.id.clone()) } else { None };
+    let passed = link.state.unsolicited().send(message).await;
+    if let (Err(_), Some(id)) = (passed, asked) {
+        link.state.answered(&id);
+    }
+    passed
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use hawser_backend::{Backend, BackendConfig, BackendError, BackendName, ChildLimit, ExchangeItem, Transport};
-use hawser_mcp::{Response, Revision};
-use http::HeaderMap;
+use hawser_mcp::{Message, Response, Revision};
+use http::{HeaderMap, Method};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -73,6 +73,37 @@ async fn a_server_that_waits_for_the_users_answer_is_not_silent() {
         matches!(failure(&mut exchange).await, BackendError::TimedOut { .. }),
         "once answered, silence counts again"
     );
+}
+
+#[tokio::test]
+async fn a_question_on_the_listening_stream_lets_a_running_call_wait_too() {
+    let (ask, asked) = oneshot::channel::<()>();
+    let asked = std::sync::Mutex::new(Some(asked));
+    let server = Scripted::start(move |call| match (&call.method, call.rpc()) {
+        (&Method::GET, _) => {
+            let question = event(&json!({"jsonrpc": "2.0", "id": 5, "method": "elicitation/create", "params": {}}));
+            let asked = asked.lock().unwrap().take()?;
+            let chunks = stream::once(async move {
+                asked.await.unwrap();
+                Ok(question)
+            });
+            Some(streamed("text/event-stream", chunks.chain(stream::pending())))
+        }
+        (_, "tools/call") => Some(sse_open(String::new())),
+        _ => None,
+    })
+    .await;
+    let mut config = server.config();
+    config.request_timeout = Duration::from_millis(400);
+    let (session, mut unsolicited) = open(config).await;
+    session.listen();
+    let mut exchange = session.request("tools/call", None).await.unwrap();
+    ask.send(()).unwrap();
+    let Some(Message::Request(question)) = unsolicited.next().await else { panic!("no question") };
+    let waiting = tokio::time::timeout(Duration::from_millis(1_200), exchange.next()).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    session.respond(&Response::result(question.id, raw("{}"))).await.unwrap();
+    assert!(matches!(failure(&mut exchange).await, BackendError::TimedOut { .. }));
 }
 
 #[tokio::test]

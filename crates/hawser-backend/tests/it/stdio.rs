@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::child::{backend, config};
-use crate::scripted::{all, hello, outcome, raw};
+use crate::scripted::{all, failure, hello, outcome, raw};
 
 pub(crate) async fn open(role: &str) -> (BackendSession, Unsolicited) {
     backend(role).open(&hello(Revision::LATEST)).await.unwrap()
@@ -103,6 +103,26 @@ async fn questions_reach_the_only_exchange_pings_nobody_and_answers_the_child() 
     }
     assert_eq!(answers[0], serde_json::json!({"jsonrpc": "2.0", "id": "p", "result": {}}));
     assert_eq!(answers[1], serde_json::json!({"jsonrpc": "2.0", "id": "q", "result": {"roots": []}}));
+}
+
+#[tokio::test]
+async fn a_call_does_not_time_out_while_a_person_thinks_about_a_question_that_came_between_two_calls() {
+    let mut config = config("echo");
+    config.request_timeout = Duration::from_millis(500);
+    let backend = Backend::new(config, ChildLimit::new(1)).unwrap();
+    let (session, mut unsolicited) = backend.open(&hello(Revision::LATEST)).await.unwrap();
+    let mut quiet = session.request("never", None).await.unwrap();
+    let mut asking = session.request("ask", None).await.unwrap();
+    let question = loop {
+        if let Message::Request(request) = unsolicited.next().await.unwrap() {
+            break request;
+        }
+    };
+    let both = async { tokio::join!(quiet.next(), asking.next()) };
+    assert!(timeout(Duration::from_millis(1_500), both).await.is_err(), "the person is thinking");
+    session.respond_in_background(Response::result(question.id, raw(r#"{"roots":[]}"#)));
+    let (quiet, asking) = tokio::join!(failure(&mut quiet), failure(&mut asking));
+    assert!(matches!(quiet, BackendError::TimedOut { .. }) && matches!(asking, BackendError::TimedOut { .. }));
 }
 
 #[tokio::test]
