@@ -9,9 +9,13 @@ use hawser_mcp::{
 
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
+use crate::link::Link;
 use crate::name::BackendName;
 use crate::session::SessionCore;
 
+/// The first revision, which had another HTTP transport. On stdio its framing is that of the next one, so there it is
+/// spoken; many published servers know nothing newer.
+const REVISION_STDIO_ONLY: &str = "2024-11-05";
 /// Longest quotation of a server's error message.
 const QUOTE_CHARS_MAX: usize = 200;
 
@@ -29,7 +33,8 @@ pub struct ClientHello {
 /// What the server said about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerHello {
-    /// The revision that the session speaks.
+    /// The revision that the session speaks. A child process may also have chosen 2024-11-05; that counts as the oldest
+    /// revision here, with which it shares the framing. Over HTTP 2024-11-05 is refused: its transport is another one.
     pub revision: Revision,
     /// `ServerCapabilities`, an object.
     pub capabilities: RawJson,
@@ -64,7 +69,7 @@ pub(crate) async fn initialize(core: &Arc<SessionCore>, client: &ClientHello) ->
             ExchangeItem::Failed(error) => return Err(error),
         }
     };
-    let server = ServerHello::read(&core.config.name, &outcome)?;
+    let server = ServerHello::read(&core.config.name, &outcome, matches!(core.link, Link::Stdio(_)))?;
     core.link.settle(server.revision);
     core.link.send(&Message::Notification(Notification::new(client_notification::INITIALIZED, None))).await?;
     Ok(server)
@@ -81,7 +86,7 @@ impl ClientHello {
 }
 
 impl ServerHello {
-    fn read(backend: &BackendName, outcome: &Outcome) -> Result<Self, BackendError> {
+    fn read(backend: &BackendName, outcome: &Outcome, stdio: bool) -> Result<Self, BackendError> {
         let broken = |reason: String| BackendError::Protocol { backend: backend.clone(), reason };
         let result = match outcome {
             Outcome::Result(result) => result,
@@ -93,10 +98,7 @@ impl ServerHello {
         let members = Members::read(result, &["protocolVersion", "capabilities", "serverInfo", "instructions"])
             .map_err(|error| broken(format!("the answer to initialize: {error}")))?;
         let named = members.string("protocolVersion").unwrap_or_default();
-        let revision = Revision::from_name(&named).ok_or_else(|| {
-            let spoken = Revision::ALL.map(Revision::as_str).join(", ");
-            broken(format!("it wants protocol version {:?}, but only {spoken} are spoken to it", clip(&named)))
-        })?;
+        let revision = revision(&named, stdio).ok_or_else(|| broken(unspoken(&named, stdio)))?;
         let object = |name: &str| match members.get(name) {
             None => Ok(RawJson::empty_object()),
             Some(value) if value.is_object() => Ok(value),
@@ -108,6 +110,19 @@ impl ServerHello {
         };
         Ok(Self { revision, capabilities: object("capabilities")?, server_info: object("serverInfo")?, instructions })
     }
+}
+
+/// The revision to speak with a server that named this one.
+fn revision(named: &str, stdio: bool) -> Option<Revision> {
+    let oldest = (stdio && named == REVISION_STDIO_ONLY).then_some(Revision::V2025_03_26);
+    oldest.or_else(|| Revision::from_name(named))
+}
+
+fn unspoken(named: &str, stdio: bool) -> String {
+    let spoken: Vec<&str> =
+        stdio.then_some(REVISION_STDIO_ONLY).into_iter().chain(Revision::ALL.map(Revision::as_str)).collect();
+    let over = if stdio { "stdio" } else { "HTTP" };
+    format!("it wants protocol version {:?}, but only {} are spoken over {over}", clip(named), spoken.join(", "))
 }
 
 /// An error object's code and the start of its message, for a text of our own.
@@ -135,7 +150,7 @@ mod tests {
     }
 
     fn read(text: &'static str) -> Result<ServerHello, BackendError> {
-        ServerHello::read(&BackendName::new("x").unwrap(), &Outcome::Result(raw(text)))
+        ServerHello::read(&BackendName::new("x").unwrap(), &Outcome::Result(raw(text)), false)
     }
 
     #[test]
@@ -156,12 +171,25 @@ mod tests {
         for revision in Revision::ALL {
             let text = format!(r#"{{"protocolVersion":"{revision}","capabilities":{{}},"serverInfo":{{}}}}"#);
             let result = Outcome::Result(RawJson::parse(&text.into()).unwrap());
-            assert_eq!(ServerHello::read(&BackendName::new("x").unwrap(), &result).unwrap().revision, revision);
+            for stdio in [false, true] {
+                let hello = ServerHello::read(&BackendName::new("x").unwrap(), &result, stdio).unwrap();
+                assert_eq!(hello.revision, revision);
+            }
         }
         for unknown in [r#"{"protocolVersion":"2024-11-05"}"#, r#"{"protocolVersion":1}"#, "{}"] {
             let error = read(unknown).unwrap_err().to_string();
-            assert!(error.contains("protocol version") && error.contains("2025-11-25"), "{error}");
+            assert!(error.contains("protocol version") && error.contains("only 2025-03-26"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_first_revision_is_accepted_on_stdio_only_and_counts_as_the_oldest_spoken() {
+        assert_eq!(revision("2024-11-05", true), Some(Revision::V2025_03_26));
+        assert_eq!(revision("2024-11-05", false), None);
+        for other in ["2024-10-07", "2024-11-05 ", "2026-07-28", ""] {
+            assert_eq!(revision(other, true), None, "{other:?}");
+        }
+        assert!(unspoken("x", true).contains("only 2024-11-05, 2025-03-26"));
     }
 
     #[test]
@@ -181,7 +209,7 @@ mod tests {
     #[test]
     fn an_error_is_quoted_in_part() {
         let error = raw(r#"{"code":-32602,"message":"no"}"#);
-        let error = ServerHello::read(&BackendName::new("x").unwrap(), &Outcome::Error(error)).unwrap_err();
+        let error = ServerHello::read(&BackendName::new("x").unwrap(), &Outcome::Error(error), false).unwrap_err();
         assert_eq!(error.to_string(), r#"backend `x` refused to initialize: "no" (-32602)"#);
     }
 }

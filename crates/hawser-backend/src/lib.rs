@@ -1,5 +1,5 @@
 //! Connections to MCP servers of the session era: streamable HTTP (revisions 2025-03-26 to 2025-11-25) and child
-//! processes that speak over stdio.
+//! processes that speak over stdio (these also 2024-11-05, which has the same framing there).
 //!
 //! - [`Backend`]: one configured server. [`Backend::open`] performs `initialize` and gives a session;
 //! - [`BackendSession`]: one session, with the capabilities of the *end* client, so that the server asks only for what

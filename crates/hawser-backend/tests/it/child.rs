@@ -57,9 +57,13 @@ fn serve(role: &str) {
     for line in std::io::stdin().lock().lines() {
         let message: Value = serde_json::from_str(&line.unwrap()).unwrap();
         match message["method"].as_str() {
-            Some("initialize") => say(&json!({"jsonrpc": "2.0", "id": message["id"], "result": {
-                "protocolVersion": message["params"]["protocolVersion"], "capabilities": {}, "serverInfo": {"name": role},
-            }})),
+            Some("initialize") => {
+                let asked = message["params"]["protocolVersion"].clone();
+                let revision = if role == "first-revision" { json!("2024-11-05") } else { asked };
+                let server = json!({"name": role});
+                let result = json!({"protocolVersion": revision, "capabilities": {}, "serverInfo": server});
+                say(&json!({"jsonrpc": "2.0", "id": message["id"], "result": result}));
+            }
             Some(method) if message.get("id").is_some() => act(method, &message),
             Some("notifications/cancelled") => {
                 say(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": message["params"]}));

@@ -46,6 +46,15 @@ async fn a_child_answers_byte_for_byte_whatever_line_ends_the_params_have() {
 }
 
 #[tokio::test]
+async fn a_child_of_the_first_revision_is_spoken_to_as_the_oldest_one() {
+    let (session, mut unsolicited) = open("first-revision").await;
+    assert_eq!(session.server().revision, Revision::V2025_03_26);
+    assert_eq!(ask(&session, "banner").await, "after the banner");
+    let Some(Message::Notification(told)) = unsolicited.next().await else { panic!("not told") };
+    assert!(told.params.unwrap().as_str().contains("notifications/initialized"), "the handshake was completed");
+}
+
+#[tokio::test]
 async fn a_child_inherits_only_what_it_needs_and_what_is_configured() {
     let (session, _unsolicited) = open("echo").await;
     let environment = ask(&session, "environment").await;
