@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hawser_mcp::{
-    ErrorObject, Members, Message, Notification, Outcome, RawJson, Response, Revision, client_notification, code,
-    method,
+    ErrorObject, Members, Message, Notification, Outcome, RawJson, RawJsonError, Response, Revision,
+    client_notification, code, method,
 };
 
 use crate::error::BackendError;
@@ -101,7 +102,7 @@ impl ServerHello {
         let revision = revision(&named, stdio).ok_or_else(|| broken(unspoken(&named, stdio)))?;
         let object = |name: &str| match members.get(name) {
             None => Ok(RawJson::empty_object()),
-            Some(value) if value.is_object() => Ok(value),
+            Some(value) if value.is_object() => detached(&value).map_err(|error| broken(error.to_string())),
             Some(_) => Err(broken(format!("`{name}` in the answer to initialize is not an object"))),
         };
         let instructions = match members.get("instructions") {
@@ -125,6 +126,11 @@ fn unspoken(named: &str, stdio: bool) -> String {
     format!("it wants protocol version {:?}, but only {} are spoken over {over}", clip(named), spoken.join(", "))
 }
 
+/// A copy of its own: a slice would keep the whole answer in memory for as long as the session lives.
+fn detached(value: &RawJson) -> Result<RawJson, RawJsonError> {
+    RawJson::parse(&Bytes::copy_from_slice(value.bytes()))
+}
+
 /// An error object's code and the start of its message, for a text of our own.
 pub(crate) fn quote_error(error: &RawJson) -> (i64, String) {
     let members = Members::read(error, &[]).ok();
@@ -141,8 +147,6 @@ pub(crate) fn clip(text: &str) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn raw(text: &'static str) -> RawJson {
@@ -190,6 +194,18 @@ mod tests {
             assert_eq!(revision(other, true), None, "{other:?}");
         }
         assert!(unspoken("x", true).contains("only 2024-11-05, 2025-03-26"));
+    }
+
+    #[test]
+    fn what_is_kept_does_not_keep_the_answer_it_came_in() {
+        let text =
+            r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"s"},"x":"much"}"#;
+        let answer = Bytes::copy_from_slice(text.as_bytes());
+        let result = Outcome::Result(RawJson::parse(&answer).unwrap());
+        let hello = ServerHello::read(&BackendName::new("x").unwrap(), &result, false).unwrap();
+        drop(result);
+        assert_eq!((hello.capabilities.as_str(), hello.server_info.as_str()), (r#"{"tools":{}}"#, r#"{"name":"s"}"#));
+        assert!(answer.is_unique());
     }
 
     #[test]

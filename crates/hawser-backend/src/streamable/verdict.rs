@@ -59,7 +59,8 @@ pub(crate) fn session_id(headers: &HeaderMap) -> Result<Option<HeaderValue>, &'s
     if !visible || !(1..=SESSION_ID_BYTES_MAX).contains(&id.len()) {
         return Err("its session id is not 1 to 1024 visible ASCII characters");
     }
-    let mut id = id.clone();
+    // A copy: a slice would keep the connection's buffer in memory for as long as the session lives.
+    let mut id = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| "its session id is not a header value")?;
     id.set_sensitive(true);
     Ok(Some(id))
 }
