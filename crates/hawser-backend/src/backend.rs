@@ -66,7 +66,8 @@ impl Backend {
     }
 
     /// Opens a session: connects or starts the child, then `initialize` and `notifications/initialized`. A backend that
-    /// failed repeatedly is left alone for a while; then this fails at once with [`BackendError::Resting`].
+    /// failed repeatedly is left alone for a while; then this fails at once with [`BackendError::Resting`]. Takes at most
+    /// `connect_timeout` and `request_timeout` together, whatever the server says meanwhile.
     pub async fn open(&self, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {
         let attempt = Attempt::start(&self.0)?;
         let opened = self.connect(client).await;

@@ -7,6 +7,7 @@ use hawser_mcp::{
     ErrorObject, Members, Message, Notification, Outcome, RawJson, RawJsonError, Response, Revision,
     client_notification, code, method,
 };
+use tokio::time::timeout;
 
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
@@ -48,8 +49,16 @@ pub struct ServerHello {
 /// Most messages that a server may send before it answers `initialize`.
 const MESSAGES_MAX: usize = 1000;
 
-/// Performs the handshake (MCP, Lifecycle, Initialization).
+/// Performs the handshake (MCP, Lifecycle, Initialization). Each message of the server makes an exchange wait for longer;
+/// here somebody waits for the session, so the whole takes no longer than a connection and one silent request may.
 pub(crate) async fn initialize(core: &Arc<SessionCore>, client: &ClientHello) -> Result<ServerHello, BackendError> {
+    let after = core.config.connect_timeout.saturating_add(core.config.request_timeout);
+    timeout(after, shake_hands(core, client))
+        .await
+        .unwrap_or_else(|_| Err(BackendError::TimedOut { backend: core.config.name.clone(), after }))
+}
+
+async fn shake_hands(core: &Arc<SessionCore>, client: &ClientHello) -> Result<ServerHello, BackendError> {
     let mut exchange = core.begin(method::INITIALIZE, Some(client.to_params())).await?;
     let mut messages = 0;
     let outcome = loop {

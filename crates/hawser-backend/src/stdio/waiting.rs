@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_mcp::{Message, RequestId, Response};
+use hawser_mcp::{Message, RawJson, RequestId, Response, Revision};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use super::writer::Line;
 use crate::config::{BackendConfig, Transport};
 use crate::error::BackendError;
 use crate::exchange::{Exchange, ExchangeItem};
+use crate::hello::{ClientHello, initialize};
 use crate::link::Link;
 use crate::name::BackendName;
 use crate::queue::queue;
@@ -85,6 +86,31 @@ async fn gives_up_after(exchange: &mut Exchange) -> (Duration, Duration) {
 fn about((took, limit): (Duration, Duration), expected: Duration, expected_limit: Duration) {
     assert!(took >= expected && took < expected + Duration::from_secs(1), "{took:?} instead of {expected:?}");
     assert_eq!(limit, expected_limit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_this_and_that_cannot_hold_up_the_handshake() {
+    let mut pipe = Pipe::new();
+    let whole = pipe.core.config.connect_timeout + IDLE;
+    let core = Arc::clone(&pipe.core);
+    let client = ClientHello {
+        revision: Revision::LATEST,
+        capabilities: RawJson::empty_object(),
+        client_info: RawJson::empty_object(),
+    };
+    let trickle = async {
+        loop {
+            pipe.says(json!({"jsonrpc": "2.0", "method": "notifications/message"})).await;
+            tokio::time::sleep(IDLE / 4).await;
+        }
+    };
+    let started = Instant::now();
+    let opened = tokio::select! {
+        opened = initialize(&core, &client) => opened,
+        () = trickle => panic!("it trickles for ever"),
+    };
+    let Err(BackendError::TimedOut { after, .. }) = opened else { panic!("{opened:?}") };
+    about((started.elapsed(), after), whole, whole);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +184,7 @@ async fn a_question_with_an_exchange_excuses_that_one_alone() {
     let mut other = pipe.begin().await;
     about(gives_up_after(&mut other).await, IDLE, IDLE);
     assert!(timeout(IDLE * 3, asking.next()).await.is_err());
-    let answer = Message::Response(Response::result(question.id.clone(), hawser_mcp::RawJson::empty_object()));
+    let answer = Message::Response(Response::result(question.id.clone(), RawJson::empty_object()));
     pipe.core.state.answered(&question.id);
     pipe.core.link.send(&answer).await.unwrap();
     about(gives_up_after(&mut asking).await, IDLE, IDLE);
