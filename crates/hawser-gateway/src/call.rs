@@ -101,7 +101,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
             }
             ExchangeItem::Request(request) => {
                 repeatable = false;
-                match put_to_client(call.session, backend, &from, &request, call.client_id) {
+                match put_to_client(call.session, backend, &from, &request, call.client_id, None) {
                     Some((number, message)) => {
                         asked.numbers.push(number);
                         out.message(message).await;

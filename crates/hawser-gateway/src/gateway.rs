@@ -384,7 +384,7 @@ impl Inner {
         let resuming = edge::single(&parts.headers, &LAST_EVENT_ID, "Last-Event-ID")?.is_some();
         let operation = if resuming { "GET with Last-Event-ID" } else { "GET" };
         let session = self.admit(endpoint, authenticated, presented, operation).await?;
-        let messages = session.outbox.open(&Credential::of(authenticated));
+        let reader = session.outbox.open(&Credential::of(authenticated));
         for upstream in session.upstreams() {
             upstream.listen();
             if upstream.has_subscriptions() && upstream.opened().is_none() {
@@ -393,7 +393,7 @@ impl Inner {
             }
         }
         let token_lives = authenticated.expires().map(|expires| expires.since(self.sessions.now()) + TOKEN_GRACE);
-        Ok(reply::outbox_stream(messages, session.ended().clone(), token_lives, self.limits.keep_alive))
+        Ok(reply::outbox_stream(reader, session.ended().clone(), token_lives, self.limits.keep_alive))
     }
 
     async fn delete(

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use hawser_mcp::notification;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::credential::{Credential, Revocation};
 
@@ -34,6 +35,25 @@ struct Stream {
     sender: mpsc::Sender<Bytes>,
     /// What it was opened with.
     credential: Credential,
+    /// Cancelled when the stream is gone.
+    gone: CancellationToken,
+}
+
+/// The reading end of a stream.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) messages: mpsc::Receiver<Bytes>,
+    /// Tells that the stream is gone, when this is dropped.
+    _gone: DropGuard,
+}
+
+/// Who will read a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readership<'a> {
+    /// The client that opened the stream.
+    pub(crate) client_id: Option<&'a str>,
+    /// Cancelled when the stream is gone.
+    pub(crate) gone: &'a CancellationToken,
 }
 
 /// A message found no stream.
@@ -47,7 +67,7 @@ impl Outbox {
 
     /// Opens a stream; what was kept comes first. Where there are as many as there may be, the oldest ends: its client is more
     /// likely gone than patient.
-    pub(crate) fn open(&self, credential: &Credential) -> mpsc::Receiver<Bytes> {
+    pub(crate) fn open(&self, credential: &Credential) -> Reader {
         let mut state = self.lock();
         state.streams.retain(|stream| !stream.sender.is_closed());
         if state.streams.len() >= self.streams_max.max(1) {
@@ -58,8 +78,9 @@ impl Outbox {
             // The queue is at least as long as what is kept.
             let _ = sender.try_send(message);
         }
-        state.streams.push(Stream { sender, credential: credential.clone() });
-        receiver
+        let gone = CancellationToken::new();
+        state.streams.push(Stream { sender, credential: credential.clone(), gone: gone.clone() });
+        Reader { messages: receiver, _gone: gone.drop_guard() }
     }
 
     /// Whether a stream is open.
@@ -73,11 +94,12 @@ impl Outbox {
     }
 
     /// Sends a message that depends on which client will read it; nothing is sent if there is none to make.
-    pub(crate) fn send_with(&self, make: impl FnOnce(Option<&str>) -> Option<Bytes>) -> Result<(), NoStream> {
+    pub(crate) fn send_with(&self, make: impl FnOnce(Readership<'_>) -> Option<Bytes>) -> Result<(), NoStream> {
         let mut state = self.lock();
         while let Some(stream) = state.streams.last() {
             if let Ok(place) = stream.sender.try_reserve() {
-                place.send(make(stream.credential.client_id.as_deref()).ok_or(NoStream)?);
+                let reader = Readership { client_id: stream.credential.client_id.as_deref(), gone: &stream.gone };
+                place.send(make(reader).ok_or(NoStream)?);
                 return Ok(());
             }
             state.streams.pop();
@@ -138,12 +160,15 @@ mod tests {
         outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
         outbox.send_or_keep(notification::MESSAGE, &Bytes::from_static(b"log"));
         let mut stream = outbox.open(&Credential::default());
-        assert_eq!(stream.try_recv().unwrap(), changed);
-        assert!(stream.try_recv().is_err());
+        assert_eq!(stream.messages.try_recv().unwrap(), changed);
+        assert!(stream.messages.try_recv().is_err());
         let mut next = outbox.open(&Credential::default());
-        assert!(stream.try_recv().is_err() && stream.is_closed(), "one stream is all it may have: the older one ends");
+        assert!(
+            stream.messages.try_recv().is_err() && stream.messages.is_closed(),
+            "one stream is all it may have: the older one ends"
+        );
         outbox.send(&changed).unwrap();
-        assert_eq!(next.try_recv().unwrap(), changed);
+        assert_eq!(next.messages.try_recv().unwrap(), changed);
     }
 
     #[test]
@@ -155,8 +180,8 @@ mod tests {
         for _ in 0..KEPT_MAX {
             outbox.send(&message).unwrap();
         }
-        assert!(old.try_recv().is_err(), "the newest stream gets it");
+        assert!(old.messages.try_recv().is_err(), "the newest stream gets it");
         outbox.send(&message).unwrap();
-        assert_eq!(old.try_recv().unwrap(), message, "the newest is full and gone");
+        assert_eq!(old.messages.try_recv().unwrap(), message, "the newest is full and gone");
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hawser_backend::BackendSession;
 use hawser_mcp::{ErrorObject, RawJson, RequestId, Response, code};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// One request that a backend put to the client.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct PendingRequest {
     pub(crate) client_id: Option<String>,
     /// The backend's progress token, raw, if it asked for progress.
     pub(crate) progress_token: Option<RawJson>,
+    /// The GET stream that carried it, if one did: cancelled when that is gone.
+    pub(crate) carried_by: Option<CancellationToken>,
 }
 
 /// The pending requests of one session.
@@ -73,6 +76,7 @@ impl PendingRequests {
     /// Registers a request; gives the number under which the client will answer, `None` if too many wait.
     pub(crate) fn put(&self, request: PendingRequest) -> Option<u64> {
         self.expire();
+        self.make_room();
         let mut state = self.lock();
         if state.waiting.len() >= self.max {
             return None;
@@ -121,6 +125,22 @@ impl PendingRequests {
         }
         for (_, waiting) in expired {
             waiting.decline();
+        }
+    }
+
+    /// Where places are short, gives up what went out on streams that are gone: it may never have been read.
+    fn make_room(&self) {
+        let gone: Vec<u64> = {
+            let state = self.lock();
+            if state.waiting.len() < self.max {
+                return;
+            }
+            let lost =
+                |waiting: &PendingRequest| waiting.carried_by.as_ref().is_some_and(CancellationToken::is_cancelled);
+            state.waiting.iter().filter(|(_, (_, waiting))| lost(waiting)).map(|(number, _)| *number).collect()
+        };
+        for number in gone {
+            self.decline(number);
         }
     }
 

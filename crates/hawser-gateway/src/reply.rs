@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::outbox::Reader;
+
 /// The body of every answer of the gateway.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -118,7 +120,7 @@ impl Source for Work {
 
 /// What a session's outbox holds for one GET stream, until it is closed from either side.
 struct OutboxMessages {
-    messages: mpsc::Receiver<Bytes>,
+    reader: Reader,
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -127,7 +129,7 @@ impl Source for OutboxMessages {
         if self.ended.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        self.messages.poll_recv(context)
+        self.reader.messages.poll_recv(context)
     }
 }
 
@@ -165,7 +167,7 @@ impl<S: Source> http_body::Body for Events<S> {
 /// The answer to a GET. Ends with the session, and when the access token it was opened with has expired: the client opens it
 /// again with the token it holds then.
 pub(crate) fn outbox_stream(
-    messages: mpsc::Receiver<Bytes>,
+    reader: Reader,
     ended: CancellationToken,
     token_lives: Option<Duration>,
     keep_alive: Duration,
@@ -179,7 +181,7 @@ pub(crate) fn outbox_stream(
             },
         }
     });
-    event_stream(None, OutboxMessages { messages, ended }, keep_alive)
+    event_stream(None, OutboxMessages { reader, ended }, keep_alive)
 }
 
 /// A JSON answer.

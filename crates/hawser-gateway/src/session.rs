@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use hawser_backend::BackendSession;
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{OwnerDigest, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -204,8 +205,14 @@ impl Session {
     }
 
     /// Stops a child process of some session that does nothing, to make room for one of this session. Tells whether it did.
-    pub(crate) fn free_a_child(&self) -> bool {
-        self.sessions.upgrade().is_some_and(|sessions| sessions.free_a_child(self))
+    pub(crate) async fn free_a_child(&self) -> bool {
+        let idle = self.sessions.upgrade().and_then(|sessions| sessions.take_an_idle_child(self));
+        match idle {
+            // Its place is free when the child is gone.
+            Some(idle) => idle.close().await,
+            None => return false,
+        }
+        true
     }
 
     /// How many child processes run for this session.
@@ -213,9 +220,10 @@ impl Session {
         self.upstreams.iter().filter(|upstream| upstream.holds_a_child()).count()
     }
 
-    /// Stops one child process of this session that does nothing; it is started again when it is needed.
-    pub(crate) fn stop_an_idle_child(&self) -> bool {
-        self.upstreams.iter().any(|upstream| upstream.holds_a_child() && upstream.give_up_if_idle(self))
+    /// Gives up one child process of this session that does nothing; it is started again when it is needed.
+    pub(crate) fn take_an_idle_child(&self) -> Option<BackendSession> {
+        let mut children = self.upstreams.iter().filter(|upstream| upstream.holds_a_child());
+        children.find_map(|upstream| upstream.give_up_if_idle(self))
     }
 
     /// Ends everything that hangs on the session; its backend sessions are closed before this returns.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hawser_backend::BackendSession;
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{
@@ -431,8 +432,8 @@ impl Sessions {
         }
     }
 
-    /// Stops an idle child process of another session: of the same owner first, else of the one who has the most.
-    pub(crate) fn free_a_child(&self, except: &Session) -> bool {
+    /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
+    pub(crate) fn take_an_idle_child(&self, except: &Session) -> Option<BackendSession> {
         let holders: Vec<_> = self.live.pin().values().filter(|session| session.children() > 0).cloned().collect();
         let mut of_owner: HashMap<[u8; OwnerDigest::BYTES], usize> = HashMap::new();
         for session in &holders {
@@ -443,7 +444,7 @@ impl Sessions {
             let count = of_owner.get(session.owner().as_bytes()).copied().unwrap_or(0);
             (session.owner() != except.owner(), std::cmp::Reverse(count), session.last_used())
         });
-        others.into_iter().any(|session| session.stop_an_idle_child())
+        others.into_iter().find_map(|session| session.take_an_idle_child())
     }
 
     async fn set_aside(&self, session: &Arc<Session>) {

@@ -6,6 +6,9 @@ use bytes::Bytes;
 use hawser_backend::{BackendSession, Unsolicited, WeakBackendSession};
 use hawser_mcp::{Members, Message, Notification, RawJson, Request, RequestId, notification};
 
+use tokio_util::sync::CancellationToken;
+
+use crate::outbox::Readership;
 use crate::pending::{PendingRequest, decline};
 use crate::session::Session;
 
@@ -72,9 +75,14 @@ pub(crate) fn note_change(owner: &Session, notification: &Notification) {
 
 /// A request that belongs to no call goes to a GET stream, or along with the newest call on the same backend.
 fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, request: &Request) {
-    let put =
-        |client_id: Option<&str>| put_to_client(owner, backend, from, request, client_id).map(|(_, message)| message);
-    if owner.outbox.send_with(put).is_err() && !owner.in_flight.attach(backend, put) {
+    let to_stream = |reader: Readership<'_>| {
+        let carried_by = Some(reader.gone.clone());
+        put_to_client(owner, backend, from, request, reader.client_id, carried_by).map(|(_, message)| message)
+    };
+    let along = |client_id: Option<&str>| {
+        put_to_client(owner, backend, from, request, client_id, None).map(|(_, message)| message)
+    };
+    if owner.outbox.send_with(to_stream).is_err() && !owner.in_flight.attach(backend, along) {
         decline(from, request.id.clone());
     }
 }
@@ -87,6 +95,7 @@ pub(crate) fn put_to_client(
     from: &BackendSession,
     request: &Request,
     client_id: Option<&str>,
+    carried_by: Option<CancellationToken>,
 ) -> Option<(u64, Bytes)> {
     let progress_token = progress_token(request.params.as_ref());
     let number = owner.pending.put(PendingRequest {
@@ -95,6 +104,7 @@ pub(crate) fn put_to_client(
         own_id: request.id.clone(),
         client_id: client_id.map(str::to_owned),
         progress_token: progress_token.clone(),
+        carried_by,
     })?;
     let mut params = request.params.clone();
     if progress_token.is_some() {

@@ -96,7 +96,9 @@ impl Upstream {
         };
         let (session, unsolicited) = match self.backend.open(&hello).await {
             // A child that nobody uses makes way: its session opens it again when it is needed.
-            Err(BackendError::TooManyChildren { .. }) if owner.free_a_child() => self.backend.open(&hello).await?,
+            Err(BackendError::TooManyChildren { .. }) if owner.free_a_child().await => {
+                self.backend.open(&hello).await?
+            }
             opened => opened?,
         };
         // Held before anything else is awaited: who gives up now must not leave a session behind that nobody knows.
@@ -203,18 +205,13 @@ impl Upstream {
         self.backend.is_stdio() && self.opened().is_some()
     }
 
-    /// Gives up the backend session if nothing is going on in it; tells whether it did.
-    pub(crate) fn give_up_if_idle(&self, owner: &Session) -> bool {
-        let session = {
-            let mut state = self.lock();
-            if owner.in_flight.is_busy_at(self.position) || owner.pending.waits_for(self.position) {
-                return false;
-            }
-            state.session.take()
-        };
-        let Some(session) = session else { return false };
-        tokio::spawn(async move { session.close().await });
-        true
+    /// Gives up the backend session if nothing is going on in it.
+    pub(crate) fn give_up_if_idle(&self, owner: &Session) -> Option<BackendSession> {
+        let mut state = self.lock();
+        if owner.in_flight.is_busy_at(self.position) || owner.pending.waits_for(self.position) {
+            return None;
+        }
+        state.session.take()
     }
 
     /// Ends the backend session.

@@ -121,16 +121,11 @@ fn now() -> Timestamp {
 }
 
 /// A session id as the gateway would have sealed it for this user, valid between the two times.
-fn sealed(
-    ring: &KeyRingDocument,
-    issuer: &str,
-    subject: &str,
-    from: Timestamp,
-    until: Timestamp,
-) -> Result<String> {
+fn sealed(ring: &KeyRingDocument, issuer: &str, subject: &str, from: Timestamp, until: Timestamp) -> Result<String> {
     let ring = KeyRing::try_from(ring)?;
     let principal = Principal::user(Issuer::new(issuer)?, None, Subject::new(subject)?);
-    let binding = Binding { endpoint: EndpointId::of_path("/mcp"), principal: &principal, issued: from, expires: until };
+    let binding =
+        Binding { endpoint: EndpointId::of_path("/mcp"), principal: &principal, issued: from, expires: until };
     Ok(ring.mint(&binding, ForgedClaims([7; 16]), &SystemEntropy::new())?.0)
 }
 
