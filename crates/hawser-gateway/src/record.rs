@@ -70,6 +70,20 @@ pub(crate) struct StoredParts {
     pub(crate) subscriptions: BTreeMap<String, Vec<String>>,
 }
 
+impl StoredParts {
+    /// What is known of a session whose row is lost: when it was opened.
+    pub(crate) const fn unknown(opened: Timestamp) -> Self {
+        Self {
+            last_used: opened,
+            grant: None,
+            capabilities: None,
+            client_info: None,
+            log_level: None,
+            subscriptions: BTreeMap::new(),
+        }
+    }
+}
+
 impl SessionRecord {
     pub(crate) fn to_bytes(&self) -> Bytes {
         let raw = |json: &RawJson| RawValue::from_string(json.as_str().to_owned()).ok();

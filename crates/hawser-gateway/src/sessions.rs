@@ -34,6 +34,8 @@ use crate::session::{Session, SessionParts};
 const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
 /// Longest wait for backends to let go when the node stops.
 const END_LIMIT: Duration = Duration::from_secs(6);
+/// How many sessions are set aside for one that needs a place, should others be quicker to take what gets free.
+const MAKING_ROOM_MAX: usize = 8;
 /// Locks that order restoring and ending of sessions; a session always uses the same one.
 const SHARDS: usize = 64;
 
@@ -149,14 +151,14 @@ impl Sessions {
             Full::Total => OpenError::TooMany,
         })?;
         let record = SessionRecord {
-            log_level: None,
-            subscriptions: BTreeMap::new(),
             owner: owned.owner(),
             endpoint: endpoint.path().to_owned(),
             last_used: now,
             grant: authenticated.grant().map(str::to_owned),
             capabilities: opening.capabilities,
             client_info: opening.client_info,
+            log_level: None,
+            subscriptions: BTreeMap::new(),
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
         let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place };
@@ -220,20 +222,7 @@ impl Sessions {
         if let Some(session) = held.filter(|session| session.is_terminated() || !session.ended().is_cancelled()) {
             return Ok(Ok(session));
         }
-        let key = row(claims.key)?;
-        let stored = match self.config.store.get(&key).await? {
-            // A sealed id without a record: the record is lost, the seal still proves whose it is.
-            None => StoredSession::Live(Box::new(StoredParts {
-                last_used: proven.issued(),
-                grant: None,
-                capabilities: None,
-                client_info: None,
-                log_level: None,
-                subscriptions: BTreeMap::new(),
-            })),
-            Some(bytes) => record::read(&bytes, proven.owner(), endpoint.path()),
-        };
-        match stored {
+        match self.stored(proven, endpoint).await? {
             StoredSession::Terminated => Ok(Err(Standing::Terminated)),
             StoredSession::Foreign => {
                 // Removed by being replaced: a deleted row would let the next request claim the id by its seal alone.
@@ -241,36 +230,57 @@ impl Sessions {
                 audit::foreign_record(endpoint.name(), proven.owner());
                 Ok(Err(Standing::ForeignRecord))
             }
-            StoredSession::Live(parts) => {
-                if self.is_revoked(parts.grant.as_deref()).await? {
-                    self.bury(claims.key, proven.owner(), endpoint.path()).await?;
-                    return Ok(Err(Standing::Terminated));
-                }
-                let idle_seconds = u64::from(claims.idle_seconds);
-                if self.now().since(parts.last_used).as_secs() > idle_seconds {
-                    return Ok(Err(Standing::Live { last_used: parts.last_used, idle_seconds }));
-                }
-                let record = SessionRecord {
-                    owner: proven.owner(),
-                    endpoint: endpoint.path().to_owned(),
-                    last_used: parts.last_used,
-                    grant: parts.grant,
-                    capabilities: parts.capabilities.unwrap_or_else(|| claims.capabilities.to_capabilities()),
-                    client_info: parts.client_info.unwrap_or_else(unknown_client),
-                    log_level: parts.log_level,
-                    subscriptions: parts.subscriptions,
-                };
-                let expires = proven.expires();
-                let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place };
-                let session = self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)));
-                // A revocation that came while the record was read found nothing to end.
-                if self.is_revoked(session.grant()).await? {
-                    self.bury(claims.key, proven.owner(), endpoint.path()).await?;
-                    session.mark_terminated();
-                    self.release(&session);
-                    return Ok(Err(Standing::Terminated));
-                }
-                Ok(Ok(session))
+            StoredSession::Live(stored) => Ok(self.revive(proven, endpoint, *stored, place).await?),
+        }
+    }
+
+    /// What the store has of a session. A sealed id without a row has lost it; the seal still proves whose it is.
+    async fn stored(&self, proven: &Proven<SessionClaims>, endpoint: &Endpoint) -> Result<StoredSession, StoreError> {
+        let found = self.config.store.get(&row(proven.claims().key)?).await?;
+        Ok(found.map_or_else(
+            || StoredSession::Live(Box::new(StoredParts::unknown(proven.issued()))),
+            |bytes| record::read(&bytes, proven.owner(), endpoint.path()),
+        ))
+    }
+
+    /// Makes a session of its row, unless its time is up or its grant was revoked.
+    async fn revive(
+        &self,
+        proven: &Proven<SessionClaims>,
+        endpoint: &Arc<Endpoint>,
+        stored: StoredParts,
+        place: Place,
+    ) -> Result<Result<Arc<Session>, Standing>, StoreError> {
+        let claims = *proven.claims();
+        let idle_seconds = u64::from(claims.idle_seconds);
+        if self.now().since(stored.last_used).as_secs() > idle_seconds {
+            return Ok(Err(Standing::Live { last_used: stored.last_used, idle_seconds }));
+        }
+        let record = SessionRecord {
+            owner: proven.owner(),
+            endpoint: endpoint.path().to_owned(),
+            last_used: stored.last_used,
+            grant: stored.grant,
+            capabilities: stored.capabilities.unwrap_or_else(|| claims.capabilities.to_capabilities()),
+            client_info: stored.client_info.unwrap_or_else(unknown_client),
+            log_level: stored.log_level,
+            subscriptions: stored.subscriptions,
+        };
+        let expires = proven.expires();
+        let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place };
+        let session = self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)));
+        // Asked when the session can already be found: a revocation that comes from now on ends it by itself.
+        match self.is_revoked(session.grant()).await {
+            Ok(false) => Ok(Ok(session)),
+            Ok(true) => {
+                self.bury(claims.key, proven.owner(), endpoint.path()).await?;
+                session.mark_terminated();
+                self.release(&session);
+                Ok(Err(Standing::Terminated))
+            }
+            Err(error) => {
+                self.release(&session);
+                Err(error)
             }
         }
     }
@@ -419,7 +429,7 @@ impl Sessions {
     /// logged out; only where all are busy is the new one refused.
     async fn place(&self, owner: OwnerDigest, authenticated: &Authenticated) -> Result<Place, Full> {
         let counted = (authenticated.principal().kind() != PrincipalKind::Anonymous).then_some(owner);
-        loop {
+        for _ in 0..MAKING_ROOM_MAX {
             let full = match self.places.take(counted) {
                 Ok(place) => return Ok(place),
                 Err(full) => full,
@@ -430,6 +440,7 @@ impl Sessions {
             };
             self.set_aside(&quiet.ok_or(full)?).await;
         }
+        self.places.take(counted)
     }
 
     /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
