@@ -3,7 +3,9 @@
 //! One message goes to one stream (MCP 2025-11-25, Transports, Multiple Connections). While no stream is open, change
 //! notifications are kept, one of each kind, since a client that reconnects must not miss that a list changed.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hawser_mcp::notification;
@@ -14,6 +16,10 @@ use crate::credential::{Credential, Revocation};
 
 /// Most notifications kept for a client that has no stream open.
 const KEPT_MAX: usize = 64;
+/// Largest notification that is kept, in bytes.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes queued for one stream.
+const QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The open GET streams of a session.
 #[derive(Debug)]
@@ -37,14 +43,27 @@ struct Stream {
     credential: Credential,
     /// Cancelled when the stream is gone.
     gone: CancellationToken,
+    queued_bytes: Arc<AtomicUsize>,
 }
 
 /// The reading end of a stream.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    pub(crate) messages: mpsc::Receiver<Bytes>,
+    messages: mpsc::Receiver<Bytes>,
+    queued_bytes: Arc<AtomicUsize>,
     /// Tells that the stream is gone, when this is dropped.
     _gone: DropGuard,
+}
+
+impl Reader {
+    /// The next message; `None` when the stream is over.
+    pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let message = self.messages.poll_recv(context);
+        if let Poll::Ready(Some(message)) = &message {
+            self.queued_bytes.fetch_sub(message.len(), Ordering::Relaxed);
+        }
+        message
+    }
 }
 
 /// Who will read a message.
@@ -74,13 +93,21 @@ impl Outbox {
             state.streams.remove(0);
         }
         let (sender, receiver) = mpsc::channel(self.queue.max(KEPT_MAX));
+        let queued_bytes = Arc::<AtomicUsize>::default();
         for message in std::mem::take(&mut state.kept) {
+            queued_bytes.fetch_add(message.len(), Ordering::Relaxed);
             // The queue is at least as long as what is kept.
             let _ = sender.try_send(message);
         }
         let gone = CancellationToken::new();
-        state.streams.push(Stream { sender, credential: credential.clone(), gone: gone.clone() });
-        Reader { messages: receiver, _gone: gone.drop_guard() }
+        let stream = Stream {
+            sender,
+            credential: credential.clone(),
+            gone: gone.clone(),
+            queued_bytes: Arc::clone(&queued_bytes),
+        };
+        state.streams.push(stream);
+        Reader { messages: receiver, queued_bytes, _gone: gone.drop_guard() }
     }
 
     /// Whether a stream is open.
@@ -97,9 +124,13 @@ impl Outbox {
     pub(crate) fn send_with(&self, make: impl FnOnce(Readership<'_>) -> Option<Bytes>) -> Result<(), NoStream> {
         let mut state = self.lock();
         while let Some(stream) = state.streams.last() {
-            if let Ok(place) = stream.sender.try_reserve() {
+            if stream.queued_bytes.load(Ordering::Relaxed) < QUEUED_BYTES_MAX
+                && let Ok(place) = stream.sender.try_reserve()
+            {
                 let reader = Readership { client_id: stream.credential.client_id.as_deref(), gone: &stream.gone };
-                place.send(make(reader).ok_or(NoStream)?);
+                let message = make(reader).ok_or(NoStream)?;
+                stream.queued_bytes.fetch_add(message.len(), Ordering::Relaxed);
+                place.send(message);
                 return Ok(());
             }
             state.streams.pop();
@@ -113,7 +144,8 @@ impl Outbox {
             return;
         }
         let mut state = self.lock();
-        if state.kept.len() < KEPT_MAX && !state.kept.contains(message) {
+        let fits = state.kept.len() < KEPT_MAX && message.len() <= KEPT_BYTES_MAX;
+        if fits && !state.kept.contains(message) {
             state.kept.push(message.clone());
         }
     }
@@ -169,6 +201,19 @@ mod tests {
         );
         outbox.send(&changed).unwrap();
         assert_eq!(next.messages.try_recv().unwrap(), changed);
+    }
+
+    #[test]
+    fn a_stream_is_bounded_in_bytes_and_reading_makes_room() {
+        let outbox = Outbox::new(1, 256);
+        let mut stream = outbox.open(&Credential::default());
+        let message = Bytes::from(vec![b'x'; QUEUED_BYTES_MAX / 2]);
+        outbox.send(&message).unwrap();
+        outbox.send(&message).unwrap();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(stream.poll_message(&mut context).is_ready());
+        outbox.send(&message).unwrap();
+        assert_eq!(outbox.send(&message).unwrap_err(), NoStream, "the reader is too slow and loses the stream");
     }
 
     #[test]

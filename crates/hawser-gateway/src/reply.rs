@@ -129,7 +129,7 @@ impl Source for OutboxMessages {
         if self.ended.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        self.reader.messages.poll_recv(context)
+        self.reader.poll_message(context)
     }
 }
 

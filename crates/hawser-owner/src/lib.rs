@@ -16,6 +16,8 @@
 mod entropy;
 mod handle;
 mod key_ring;
+#[cfg(doctest)]
+mod not_without_proof;
 mod owned;
 mod principal;
 mod time;

@@ -53,11 +53,29 @@ const SESSIONS: &[Row] = &[
             ("hawser-gateway/src/config.rs", "client_answer: Duration::from_mins(30),"),
         ],
     ),
-    ("GET streams of one session | 4 |", &[("hawser-gateway/src/config.rs", "streams: 4,")]),
-    ("loses the stream | 256 |", &[("hawser-gateway/src/config.rs", "stream_queue: 256,")]),
+    ("ends the oldest | 4 |", &[("hawser-gateway/src/config.rs", "streams: 4,")]),
+    (
+        "loses the stream | 256; 32 MiB |",
+        &[
+            ("hawser-gateway/src/config.rs", "stream_queue: 256,"),
+            ("hawser-gateway/src/outbox.rs", "QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;"),
+        ],
+    ),
     ("ahead of its reader | 8 |", &[("hawser-gateway/src/reply.rs", "AHEAD: usize = 8;")]),
-    ("without a stream | 64 |", &[("hawser-gateway/src/outbox.rs", "KEPT_MAX: usize = 64;")]),
-    ("answer to one request | 10000 |", &[("hawser-gateway/src/ask.rs", "MESSAGES_MAX: usize = 10_000;")]),
+    (
+        "the size of one | 64; 64 KiB |",
+        &[
+            ("hawser-gateway/src/outbox.rs", "KEPT_MAX: usize = 64;"),
+            ("hawser-gateway/src/outbox.rs", "KEPT_BYTES_MAX: usize = 64 * 1024;"),
+        ],
+    ),
+    (
+        "within one request | 10000 a minute |",
+        &[
+            ("hawser-gateway/src/ask.rs", "MESSAGES_MAX: usize = 10_000;"),
+            ("hawser-gateway/src/call.rs", "COUNTED_FOR: Duration = Duration::from_mins(1);"),
+        ],
+    ),
     (
         "self-description | 4 KiB each |",
         &[("hawser-gateway/src/initialize.rs", "DECLARED_BYTES_MAX: usize = 4 * 1024;")],
@@ -66,10 +84,22 @@ const SESSIONS: &[Row] = &[
     ("between comments | 15 s |", &[("hawser-gateway/src/config.rs", "keep_alive: Duration::from_secs(15),")]),
     ("one page of a list | 1000 |", &[("hawser-gateway/src/config.rs", "list_page: 1000,")]),
     (
-        "one backend's list | 256; 50000 |",
+        "one backend's list | 256; 50000; 32 MiB |",
         &[
+            ("hawser-gateway/src/lists.rs", "BYTES_MAX: usize = 32 * 1024 * 1024;"),
             ("hawser-gateway/src/lists.rs", "PAGES_MAX: usize = 256;"),
             ("hawser-gateway/src/lists.rs", "ENTRIES_MAX: usize = 50_000;"),
+        ],
+    ),
+    (
+        "its last one counts | 10 s |",
+        &[("hawser-gateway/src/lists.rs", "PATIENCE: Duration = Duration::from_secs(10);")],
+    ),
+    (
+        "the URI of one | 256; 8 KiB |",
+        &[
+            ("hawser-gateway/src/upstream.rs", "SUBSCRIPTIONS_MAX: usize = 256;"),
+            ("hawser-gateway/src/dispatch.rs", "SUBSCRIBED_URI_MAX: usize = 8 * 1024;"),
         ],
     ),
     ("contributes | 16 KiB |", &[("hawser-gateway/src/profile.rs", "INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;")]),
