@@ -60,23 +60,9 @@ pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
 }
 
 async fn answer(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
-    let cancelled = flight.cancelled();
-    tokio::select! {
-        biased;
-        // Calls at a backend watch this themselves, to tell the backend.
-        () = cancelled.cancelled(), if !is_call(&request.method) => None,
-        () = caller.session.ended().cancelled(), if !is_call(&request.method) => Some(Err(call::session_ended())),
-        answer = act(caller, request, flight, out) => answer,
-    }
-}
-
-fn is_call(name: &str) -> bool {
-    matches!(name, method::TOOLS_CALL | method::PROMPTS_GET)
-}
-
-async fn act(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
     if let Some(kind) = ListKind::of_method(&request.method) {
-        return Some(list(caller, kind, request.params.as_ref()).await.map(Outcome::Result));
+        let listed = unless_over(caller, flight, list(caller, kind, request.params.as_ref())).await;
+        return listed.map_or_else(|over| over, |listed| Some(listed.map(Outcome::Result)));
     }
     match request.method.as_str() {
         method::PING => Some(Ok(Outcome::Result(RawJson::empty_object()))),
@@ -84,8 +70,22 @@ async fn act(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out)
         method::RESOURCES_READ => by_uri(caller, request, flight, out).await,
         method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => subscription(caller, request, flight, out).await,
         method::COMPLETION_COMPLETE => completion(caller, request, flight, out).await,
-        method::LOGGING_SET_LEVEL => Some(set_level(caller, request).await),
+        method::LOGGING_SET_LEVEL => {
+            unless_over(caller, flight, set_level(caller, request)).await.map_or_else(|over| over, Some)
+        }
         other => Some(Err(ErrorObject::new(code::METHOD_NOT_FOUND, format!("no method {:?}", clip(other))))),
+    }
+}
+
+/// Waits for work that is not a call at a backend, unless the client cancels (then there is no answer) or the session ends
+/// first. Calls watch both themselves, since their backend has to be told.
+async fn unless_over<T>(caller: &Caller, flight: &Flight, work: impl Future<Output = T>) -> Result<T, Option<Answer>> {
+    let cancelled = flight.cancelled();
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err(None),
+        () = caller.session.ended().cancelled() => Err(Some(Err(call::session_ended()))),
+        done = work => Ok(done),
     }
 }
 
@@ -219,7 +219,11 @@ async fn by_uri(caller: &Caller, request: &Request, flight: &mut Flight, out: &O
     };
     let params = members.replace(&[("uri", &RawJson::string(&uri))]);
     let mut last = Err(resource_not_found(&uri));
-    for backend in lists::route_resource(&caller.session, &uri).await {
+    let backends = match unless_over(caller, flight, lists::route_resource(&caller.session, &uri)).await {
+        Ok(backends) => backends,
+        Err(over) => return over,
+    };
+    for backend in backends {
         let Some(upstream) = caller.session.upstream(backend) else { continue };
         match forward(caller, upstream, &request.method, Some(params.clone()), flight, out).await? {
             Ok(Outcome::Result(result)) => return Some(Ok(Outcome::Result(result))),
@@ -243,9 +247,12 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
     let subscribed = caller.session.upstreams().iter().find(|upstream| upstream.is_subscribed_to(&uri));
     let found = match subscribed {
         Some(upstream) => Some(upstream),
-        None => match lists::route_resource(&caller.session, &uri).await.as_slice() {
-            [backend] => caller.session.upstream(*backend),
-            _ => None,
+        None => match unless_over(caller, flight, lists::route_resource(&caller.session, &uri)).await {
+            Ok(backends) => match backends.as_slice() {
+                [backend] => caller.session.upstream(*backend),
+                _ => None,
+            },
+            Err(over) => return over,
         },
     };
     let Some(upstream) = found else { return Some(Err(resource_not_found(&uri))) };
@@ -268,9 +275,10 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
 
 /// `completion/complete`: the reference names a prompt, or a resource (template).
 async fn completion(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
-    match completion_target(caller, request).await {
-        Err(error) => Some(Err(error)),
-        Ok((backend, params)) => {
+    match unless_over(caller, flight, completion_target(caller, request)).await {
+        Err(over) => over,
+        Ok(Err(error)) => Some(Err(error)),
+        Ok(Ok((backend, params))) => {
             let upstream = caller.session.upstream(backend)?;
             forward(caller, upstream, &request.method, Some(params), flight, out).await
         }
