@@ -241,6 +241,36 @@ async fn calls_seen(person: &Person, session: &str, calls: usize) -> Result<()> 
     .await
 }
 
+/// MCP, Utilities, Cancellation: the backend is told, with the client's reason, and the call gets no answer.
+#[tokio::test]
+async fn a_cancelled_call_is_cancelled_at_its_backend() -> Result<()> {
+    let (gateway, alice) = alice_at(json!({ "backends": { "a": puppet("")? } })).await?;
+    let watching = alice.at(&gateway.mcp()?);
+    let session = alice.session_id()?.to_owned();
+    let (mcp, presented) = (alice.mcp(), alice.presented()?);
+    let call =
+        json!({"jsonrpc":"2.0","id":"slow","method":"tools/call","params":{"name":"a_sleep","arguments":{"s": 30}}});
+    let cancel =
+        json!({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"slow","reason":"enough"}});
+    let (cancelled, told) = tokio::join!(mcp.post(presented, call.to_string(), Some("\"slow\"")), async {
+        calls_seen(&watching, &session, 1).await?;
+        // Of another id it means nothing.
+        let other = cancel.to_string().replace("\"slow\"", "7");
+        ensure!(mcp.submit(presented, other).await?.status.as_u16() == 202);
+        anyhow::Ok(mcp.submit(presented, cancel.to_string()).await?)
+    });
+    ensure!(told?.status.as_u16() == 202);
+    ensure!(cancelled?.response("\"slow\"").is_none(), "a cancelled call was answered");
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    until("the backend is told", SOON, async || {
+        let id = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let seen = json!({"jsonrpc":"2.0","id":id,"method":"tools/call","params":{"name":"a_seen"}}).to_string();
+        let seen = mcp.submit(presented, seen).await?;
+        Ok(String::from_utf8_lossy(&seen.body).contains("notifications/cancelled").then_some(()))
+    })
+    .await
+}
+
 fn children(parent: u32) -> usize {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
