@@ -21,6 +21,7 @@ mod external_issuers;
 mod handles;
 mod inspector;
 mod ownership;
+mod proxy;
 mod restart;
 mod revisions;
 mod round_trips;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hawser_owner::KeyRingDocument;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// `Host` names besides the public URL's: a name or a name and port, in lower case.
     pub allowed_hosts: Vec<String>,
+    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The MCP servers behind the gateway, in the order of the configuration.
     pub backends: Vec<BackendSettings>,
     /// The endpoints; never empty.

@@ -62,6 +62,7 @@ store: file                                # file | memory
 key_ring: env:HAWSER_KEY_RING
 allowed_origins: [https://app.example.com]
 allowed_hosts: [mcp.internal]
+trusted_proxies: [10.1.2.3/8, "::1"]
 backends:
   everything:
     url: http://127.0.0.1:3001/mcp
@@ -105,6 +106,8 @@ fn every_key_is_read() {
     assert!(settings.key_ring.is_some());
     assert_eq!(settings.allowed_origins, ["https://app.example.com"]);
     assert_eq!(settings.allowed_hosts, ["mcp.internal"]);
+    let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
     let [everything, time] = &settings.backends[..] else { panic!("{:?}", settings.backends) };
     let Transport::Http { url, headers } = &everything.transport else { panic!("{everything:?}") };
     assert_eq!(url.as_str(), "http://127.0.0.1:3001/mcp");

@@ -33,6 +33,9 @@ pub(super) struct File {
     pub(super) allowed_origins: Option<Vec<Text>>,
     /// `Host` names that the gateway answers to, besides the public URL's (and loopback ones on a loopback listener).
     pub(super) allowed_hosts: Option<Vec<Text>>,
+    /// Reverse proxies whose `X-Forwarded-For` is believed, as addresses or networks. Limits per address count the caller that
+    /// they name. Default: none, the connection's peer counts.
+    pub(super) trusted_proxies: Option<Vec<Text>>,
     /// The MCP servers behind the gateway, by name.
     pub(super) backends: Option<Entries<Backend>>,
     /// The virtual MCP servers that the gateway offers, by name. Default: `default` at `/mcp` with every backend.

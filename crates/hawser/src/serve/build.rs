@@ -86,7 +86,7 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr) -> Result<Part
         }),
     };
     let router = router(server.as_ref(), &authenticator, &resources);
-    Ok(Parts { service: Service::new(gateway.clone(), router), gateway, revocations })
+    Ok(Parts { service: Service::new(gateway.clone(), router, &settings.trusted_proxies), gateway, revocations })
 }
 
 fn resources(settings: &Settings, url: &str) -> Result<Vec<Resource>, Failure> {

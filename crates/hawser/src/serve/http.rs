@@ -15,11 +15,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Connection;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
+
+use super::client_address::client_address;
 
 /// Longest wait for a request's head: a client that sends it byte by byte holds nothing for long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,11 +38,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Service {
     gateway: Gateway,
     router: Router,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 impl Service {
-    pub(super) const fn new(gateway: Gateway, router: Router) -> Self {
-        Self { gateway, router }
+    pub(super) fn new(gateway: Gateway, router: Router, trusted_proxies: &[IpNet]) -> Self {
+        Self { gateway, router, trusted_proxies: trusted_proxies.into() }
     }
 
     async fn answer(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -49,7 +53,8 @@ impl Service {
         if let Some(refusal) = self.gateway.refuse_host(&request) {
             return refusal.map(Body::new);
         }
-        request.extensions_mut().insert(ClientAddress(peer.ip()));
+        let caller = client_address(peer.ip(), request.headers(), &self.trusted_proxies);
+        request.extensions_mut().insert(ClientAddress(caller));
         match self.router.oneshot(request.map(Body::new)).await {
             Ok(response) => response,
             Err(never) => match never {},

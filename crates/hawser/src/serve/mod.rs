@@ -1,6 +1,7 @@
 //! `hawser serve`: puts the parts together, listens, and stops cleanly.
 
 mod build;
+mod client_address;
 mod http;
 mod issuer;
 mod key_ring;

@@ -327,3 +327,25 @@ fn a_user_in_a_url() {
 ",
     );
 }
+
+#[test]
+fn proxies() {
+    refused(
+        "trusted_proxies: [0.0.0.0/0, proxy.internal]
+",
+        "error: `trusted_proxies` cannot be `0.0.0.0/0`
+ --> hawser.yaml:1:19
+  |
+1 | trusted_proxies: [0.0.0.0/0, proxy.internal]
+  |                   ^^^^^^^^^
+  = help: name the proxies: whoever is trusted chooses the address that limits are counted by
+
+error: `trusted_proxies` cannot be `proxy.internal`
+ --> hawser.yaml:1:30
+  |
+1 | trusted_proxies: [0.0.0.0/0, proxy.internal]
+  |                              ^^^^^^^^^^^^^^
+  = help: write an address or a network: `10.0.0.5` or `10.0.0.0/8`
+",
+    );
+}

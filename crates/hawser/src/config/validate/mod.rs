@@ -91,6 +91,7 @@ pub(super) fn validate(
     let key_ring = key_ring(&mut check, file);
     let allowed_origins = network::allowed_origins(&mut check, file);
     let allowed_hosts = network::allowed_hosts(&mut check, file);
+    let trusted_proxies = network::trusted_proxies(&mut check, file);
     let limits = limits::limits(&mut check, file.limits.as_ref());
     let sessions = limits::sessions(&mut check, file.sessions.as_ref());
     let backends = backends::backends(&mut check, file, overrides, limits.request_timeout);
@@ -109,6 +110,7 @@ pub(super) fn validate(
         key_ring,
         allowed_origins,
         allowed_hosts,
+        trusted_proxies,
         backends,
         endpoints,
         authorization_server,

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::Check;
@@ -14,7 +15,7 @@ use crate::config::wire::{File, Text};
 
 /// Where the gateway listens if nothing else is said.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
-/// Most entries of `allowed_origins` and `allowed_hosts`: each request is compared with them.
+/// Most entries of `allowed_origins`, `allowed_hosts` and `trusted_proxies`: each request is compared with them.
 const ALLOWED_MAX: usize = 256;
 
 pub(super) fn listen(check: &mut Check<'_>, file: &File, overrides: &Overrides) -> SocketAddr {
@@ -149,6 +150,19 @@ pub(super) fn allowed_hosts(check: &mut Check<'_>, file: &File) -> Vec<String> {
         Ok(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
     };
     entries.iter().filter_map(|entry| check.optional("allowed_hosts", Some(entry), read)).collect()
+}
+
+pub(super) fn trusted_proxies(check: &mut Check<'_>, file: &File) -> Vec<IpNet> {
+    let entries = bounded(check, "trusted_proxies", file.trusted_proxies.as_deref());
+    let read = |text: &str| {
+        let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
+        let network = network.map_err(|_| "write an address or a network: `10.0.0.5` or `10.0.0.0/8`")?;
+        if network.prefix_len() == 0 {
+            return Err("name the proxies: whoever is trusted chooses the address that limits are counted by");
+        }
+        Ok(network.trunc())
+    };
+    entries.iter().filter_map(|entry| check.optional("trusted_proxies", Some(entry), read)).collect()
 }
 
 fn bounded<'f>(check: &mut Check<'_>, key: &str, entries: Option<&'f [Text]>) -> &'f [Text] {
