@@ -76,8 +76,6 @@ async fn a_stranger_is_refused_on_every_verb_and_the_owner_goes_on() -> Result<(
     call(&mut alice).await
 }
 
-/// The refresh token that was rotated away before the crash still leads to the same head, or ends the grant: it never
-/// starts a second lineage.
 #[tokio::test]
 async fn a_revoked_grant_stays_revoked() -> Result<()> {
     let mut gateway = Gateway::with_users(with_time()?).await?;
