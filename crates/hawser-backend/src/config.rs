@@ -14,16 +14,19 @@ use url::Url;
 use crate::name::BackendName;
 
 /// Headers that the transport itself writes; a configured one would contradict it.
-const HEADERS_RESERVED: [&str; 15] = [
+pub const HEADERS_RESERVED: [&str; 18] = [
     "accept",
     "accept-encoding",
     "connection",
+    "content-encoding",
     "content-length",
     "content-type",
     "expect",
     "host",
     "keep-alive",
     "last-event-id",
+    "mcp-method",
+    "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
     "te",

@@ -28,7 +28,7 @@ mod streamable;
 mod unsolicited;
 
 pub use backend::Backend;
-pub use config::{BackendConfig, ChildLimit, ConfigError, Transport};
+pub use config::{BackendConfig, ChildLimit, ConfigError, HEADERS_RESERVED, Transport};
 pub use error::BackendError;
 pub use exchange::{Exchange, ExchangeItem};
 pub use hello::{ClientHello, ServerHello};

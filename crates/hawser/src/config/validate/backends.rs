@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use hawser_backend::HEADERS_RESERVED;
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_saphyr::Spanned;
@@ -20,27 +21,6 @@ use crate::config::wire::{Backend, Command, Entries, File, Text};
 const BACKENDS_MAX: usize = 256;
 /// Most headers or environment variables of a backend.
 const PAIRS_MAX: usize = 128;
-/// Headers that the gateway writes itself: a fixed value would break framing or the MCP transport.
-const OWN_HEADERS: [&str; 18] = [
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "last-event-id",
-    "mcp-method",
-    "mcp-name",
-    "mcp-protocol-version",
-    "mcp-session-id",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 pub(super) fn backends(
     check: &mut Check<'_>,
@@ -194,7 +174,7 @@ fn headers(check: &mut Check<'_>, name: &Name, wire: Option<&Entries<String>>) -
             check.problem(problem.help("letters, digits and `-`, for example `X-Api-Key`"));
             continue;
         };
-        if OWN_HEADERS.contains(&header_name.as_str()) {
+        if HEADERS_RESERVED.contains(&header_name.as_str()) {
             let problem =
                 Problem::new(Source::of(key), format!("header `{header_name}` is written by the gateway itself"));
             check.problem(problem.help("remove it"));
