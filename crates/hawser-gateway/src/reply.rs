@@ -34,8 +34,8 @@ const AHEAD: usize = 8;
 pub(crate) enum Item {
     /// A notification, or a request to the client.
     Message(Bytes),
-    /// The response to a request.
-    Final(Bytes),
+    /// The response to a request, and the status it has where nothing was said before it.
+    Final(StatusCode, Bytes),
 }
 
 /// Where a call puts its messages; waits while the reader is behind.
@@ -49,7 +49,12 @@ impl Out {
     }
 
     pub(crate) async fn finish(&self, response: Bytes) {
-        let _ = self.0.send(Item::Final(response)).await;
+        self.finish_with(StatusCode::OK, response).await;
+    }
+
+    /// Ends with a response that has its own HTTP status (MCP 2026-07-28, Streamable HTTP, Server Validation).
+    pub(crate) async fn finish_with(&self, status: StatusCode, response: Bytes) {
+        let _ = self.0.send(Item::Final(status, response)).await;
     }
 }
 
@@ -79,7 +84,7 @@ impl Work {
     /// Answers a single request: with JSON if its response comes first, otherwise with a stream.
     pub(crate) async fn answer(mut self, keep_alive: Duration) -> Response<Body> {
         match self.first(keep_alive).await {
-            Some(Some(Item::Final(response))) => json(StatusCode::OK, response),
+            Some(Some(Item::Final(status, response))) => json(status, response),
             Some(Some(Item::Message(message))) => self.stream(Some(encode_sse(None, &message)), keep_alive),
             // Cancelled by its client: nothing more is said (MCP, Cancellation).
             Some(None) => self.stream(None, keep_alive),
@@ -112,7 +117,7 @@ trait Source: Send + Unpin {
 impl Source for Work {
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let message = |item| match item {
-            Item::Message(message) | Item::Final(message) => message,
+            Item::Message(message) | Item::Final(_, message) => message,
         };
         self.poll_item(context).map(|item| item.map(message))
     }

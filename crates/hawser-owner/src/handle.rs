@@ -19,7 +19,7 @@ use crate::owned::{Owned, Proven, Refusal, Refused};
 use crate::principal::{OwnerDigest, Principal};
 use crate::time::Timestamp;
 
-/// Longest handle that is looked at, in characters.
+/// Longest handle that is looked at, in characters, unless its kind says otherwise.
 pub const HANDLE_CHARS_MAX: usize = 4096;
 const VERSION: u8 = 1;
 const CLEAR_BYTES: usize = 1 + 4;
@@ -35,6 +35,10 @@ pub enum HandleKind {
     Event,
     /// A pagination cursor.
     Cursor,
+    /// `requestState` (MCP 2026-07-28, Multi Round-Trip Requests).
+    RequestState,
+    /// A task id (MCP extension `io.modelcontextprotocol/tasks`).
+    Task,
 }
 
 impl HandleKind {
@@ -43,6 +47,8 @@ impl HandleKind {
             Self::Session => 1,
             Self::Event => 2,
             Self::Cursor => 3,
+            Self::RequestState => 4,
+            Self::Task => 5,
         }
     }
 }
@@ -51,6 +57,9 @@ impl HandleKind {
 pub trait Payload: Sized {
     /// The kind of handle it makes.
     const KIND: HandleKind;
+    /// Longest handle of this kind, in characters. What travels in a header or a URL stays short; what travels in a body may
+    /// carry more.
+    const CHARS_MAX: usize = HANDLE_CHARS_MAX;
 
     /// Appends the payload's bytes.
     fn encode(&self, out: &mut Vec<u8>);
@@ -93,7 +102,7 @@ pub enum SealError {
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// The payload is too long to be carried by a client.
-    #[error("the handle would be longer than {HANDLE_CHARS_MAX} characters")]
+    #[error("the handle would be longer than its kind may be")]
     TooLong,
     /// The cryptographic library refused.
     #[error("the handle could not be encrypted")]
@@ -131,10 +140,17 @@ impl KeyRing {
         handle.extend_from_slice(&nonce);
         handle.extend_from_slice(&text);
         let handle = URL_SAFE_NO_PAD.encode(handle);
-        if handle.len() > HANDLE_CHARS_MAX {
+        if handle.len() > P::CHARS_MAX {
             return Err(SealError::TooLong);
         }
         Ok((handle, Owned::minted(payload, owner, binding.expires)))
+    }
+
+    /// What the present request's principal keeps here without a handle: whatever `find` gives for the owner's digest, and
+    /// nothing else, is theirs. For the stateless era, in which a client brings nothing but its credential.
+    pub fn own<T>(&self, principal: &Principal, expires: Timestamp, find: impl FnOnce(OwnerDigest) -> T) -> Owned<T> {
+        let owner = self.owner_digest(principal).1;
+        Owned::minted(find(owner), owner, expires)
     }
 
     /// Opens a presented handle for the principal of the present request. Decides from the bytes alone: nothing has been
@@ -147,7 +163,7 @@ impl KeyRing {
         now: Timestamp,
     ) -> Result<Proven<P>, Refused> {
         let refused = |reason, owner| Refused { reason, owner, presented_by: self.owner_digest(principal).1 };
-        if presented.len() > HANDLE_CHARS_MAX {
+        if presented.len() > P::CHARS_MAX {
             return Err(refused(Refusal::Malformed, None));
         }
         let bytes = URL_SAFE_NO_PAD.decode(presented).map_err(|_| refused(Refusal::Malformed, None))?;

@@ -6,8 +6,8 @@ use hawser_owner::{
 use proptest::prelude::*;
 
 use crate::world::{
-    Counting, Cursor, EXPIRES, Event, Exhausted, ISSUED, NOW, Session, binding, endpoint, mint, one_key, refused, ring,
-    user,
+    Counting, Cursor, EXPIRES, Event, Exhausted, ISSUED, NOW, RequestState, Session, Task, binding, endpoint, mint,
+    one_key, refused, ring, user,
 };
 
 #[test]
@@ -51,12 +51,16 @@ fn another_kind_is_refused() {
         (HandleKind::Session, ring.mint(&binding(&alice), Session(vec![]), &entropy).unwrap().0),
         (HandleKind::Event, ring.mint(&binding(&alice), Event(vec![]), &entropy).unwrap().0),
         (HandleKind::Cursor, ring.mint(&binding(&alice), Cursor(vec![]), &entropy).unwrap().0),
+        (HandleKind::RequestState, ring.mint(&binding(&alice), RequestState(vec![]), &entropy).unwrap().0),
+        (HandleKind::Task, ring.mint(&binding(&alice), Task(vec![]), &entropy).unwrap().0),
     ];
     for (kind, handle) in &handles {
         let answers = [
             (HandleKind::Session, ring.open::<Session>(handle, endpoint(), &alice, NOW).map(drop)),
             (HandleKind::Event, ring.open::<Event>(handle, endpoint(), &alice, NOW).map(drop)),
             (HandleKind::Cursor, ring.open::<Cursor>(handle, endpoint(), &alice, NOW).map(drop)),
+            (HandleKind::RequestState, ring.open::<RequestState>(handle, endpoint(), &alice, NOW).map(drop)),
+            (HandleKind::Task, ring.open::<Task>(handle, endpoint(), &alice, NOW).map(drop)),
         ];
         for (asked, answer) in answers {
             let expected = if asked == *kind { Ok(()) } else { Err(Refusal::WrongKind) };

@@ -5,6 +5,7 @@
 mod admission;
 mod handles;
 mod key_rings;
+mod own;
 mod principals;
 mod rows;
 mod tampering;

@@ -55,6 +55,8 @@ macro_rules! payload {
 payload!(Session, Session);
 payload!(Event, Event);
 payload!(Cursor, Cursor);
+payload!(RequestState, RequestState);
+payload!(Task, Task);
 
 pub(crate) fn key(id: u32, state: KeyState) -> RingKeyDocument {
     let secret = URL_SAFE_NO_PAD.encode([id.to_be_bytes()[3]; 32]);
