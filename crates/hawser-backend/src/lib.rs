@@ -18,6 +18,7 @@ mod error;
 mod exchange;
 mod hello;
 mod link;
+mod multiplex;
 mod name;
 mod questions;
 mod queue;

@@ -6,7 +6,8 @@ use hawser_mcp::{Message, Request, Response, Revision};
 
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
-use crate::stdio::{StdioFlow, StdioLink};
+use crate::multiplex::MultiplexFlow;
+use crate::stdio::StdioLink;
 use crate::streamable::{HttpFlow, HttpLink};
 
 /// One session's connection.
@@ -20,7 +21,7 @@ pub(crate) enum Link {
 #[derive(Debug)]
 pub(crate) enum Flow {
     Http(Box<HttpFlow>),
-    Stdio(StdioFlow),
+    Stdio(MultiplexFlow),
 }
 
 impl Link {

@@ -5,9 +5,7 @@
 
 mod child;
 mod link;
-mod oversize;
 mod reader;
-mod routes;
 mod stderr;
 mod supervisor;
 #[cfg(test)]
@@ -15,4 +13,4 @@ mod waiting;
 mod writer;
 
 pub(crate) use child::ChildCommand;
-pub(crate) use link::{StdioFlow, StdioLink};
+pub(crate) use link::StdioLink;

@@ -1,29 +1,25 @@
 //! One session with a child process.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_mcp::{LineDecoder, Message, Request, Revision};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::child::ChildCommand;
-use super::routes::{Route, Routes, progress_token};
 use super::stderr::LastWords;
 use super::supervisor::{Supervised, supervise};
 use super::writer::Line;
 use super::{reader, stderr, writer};
 use crate::config::BackendConfig;
 use crate::error::BackendError;
-use crate::exchange::ExchangeItem;
-use crate::queue::{self, queue};
+use crate::multiplex::{Multiplex, MultiplexFlow};
 use crate::state::SessionState;
 
 /// Lines that wait to be written.
 const LINES_MAX: usize = 64;
-/// Messages of one exchange that wait to be read.
-const MESSAGES_MAX: usize = 256;
 /// How long a child that does not read may let its callers wait.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -33,35 +29,16 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 /// One session with a child process.
 #[derive(Debug)]
 pub(crate) struct StdioLink {
-    pub(super) config: Arc<BackendConfig>,
-    pub(super) state: Arc<SessionState>,
+    pub(super) shared: Arc<Multiplex>,
     lines: mpsc::Sender<Line>,
-    routes: Mutex<Routes>,
-    revision: OnceLock<Revision>,
     stopped: CancellationToken,
-}
-
-/// What belongs to one request.
-#[derive(Debug)]
-pub(crate) struct StdioFlow {
-    id: u64,
-    link: Arc<StdioLink>,
-    messages: queue::Receiver,
-    end: oneshot::Receiver<ExchangeItem>,
 }
 
 impl StdioLink {
     /// A link, and the lines that it wants written.
     pub(super) fn new(config: Arc<BackendConfig>, state: Arc<SessionState>) -> (Arc<Self>, mpsc::Receiver<Line>) {
         let (lines, queued) = mpsc::channel(LINES_MAX);
-        let link = Self {
-            config,
-            state,
-            lines,
-            routes: Mutex::default(),
-            revision: OnceLock::new(),
-            stopped: CancellationToken::new(),
-        };
+        let link = Self { shared: Multiplex::new(config, state), lines, stopped: CancellationToken::new() };
         (Arc::new(link), queued)
     }
 
@@ -95,20 +72,8 @@ impl StdioLink {
         Ok(link)
     }
 
-    pub(crate) async fn begin(self: &Arc<Self>, id: u64, request: &Request) -> Result<StdioFlow, BackendError> {
-        let (sender, messages) = queue(MESSAGES_MAX, self.config.message_bytes_max);
-        let (end_sender, end) = oneshot::channel();
-        let route = Route {
-            messages: sender,
-            end: end_sender,
-            progress_token: progress_token(request.params.as_ref()),
-            sent: false,
-        };
-        if !self.routes(|routes| routes.add(id, route)) {
-            return Err(self.gone());
-        }
-        // From here on, dropping the flow removes the entry.
-        let flow = StdioFlow { id, link: Arc::clone(self), messages, end };
+    pub(crate) async fn begin(&self, id: u64, request: &Request) -> Result<MultiplexFlow, BackendError> {
+        let flow = self.shared.begin(id, request)?;
         self.queue(Line { bytes: LineDecoder::encode(&request.to_bytes()), request: Some(id) }).await?;
         Ok(flow)
     }
@@ -121,36 +86,21 @@ impl StdioLink {
     pub(crate) fn send_in_background(&self, message: &Message) {
         let line = Line { bytes: LineDecoder::encode(&message.to_bytes()), request: None };
         if self.lines.try_send(line).is_err() {
-            tracing::debug!(backend = %self.config.name, "a message was dropped: the child does not read");
+            tracing::debug!(backend = %self.shared.config.name, "a message was dropped: the child does not read");
         }
     }
 
     async fn queue(&self, line: Line) -> Result<(), BackendError> {
-        let after = WRITE_WAIT_MAX.min(self.config.request_timeout);
+        let after = WRITE_WAIT_MAX.min(self.shared.config.request_timeout);
         match timeout(after, self.lines.send(line)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.gone()),
-            Err(_) => Err(BackendError::TimedOut { backend: self.config.name.clone(), after }),
+            Ok(Err(_)) => Err(self.shared.gone()),
+            Err(_) => Err(BackendError::TimedOut { backend: self.shared.config.name.clone(), after }),
         }
     }
 
-    fn gone(&self) -> BackendError {
-        self.state.check_open().err().unwrap_or_else(|| BackendError::Gone {
-            backend: self.config.name.clone(),
-            reason: "it reads no more".to_owned(),
-        })
-    }
-
     pub(crate) fn settle(&self, revision: Revision) {
-        let _ = self.revision.set(revision);
-    }
-
-    pub(super) fn allows_batches(&self) -> bool {
-        self.revision.get().is_none_or(|revision| revision.allows_batches())
-    }
-
-    pub(super) fn routes<T>(&self, act: impl FnOnce(&mut Routes) -> T) -> T {
-        act(&mut self.routes.lock().unwrap_or_else(PoisonError::into_inner))
+        self.shared.settle(revision);
     }
 
     pub(super) fn note_stopped(&self) {
@@ -160,26 +110,7 @@ impl StdioLink {
     /// Waits until the child is gone, or cannot be got rid of: not even a kill reaches a process inside a stuck system call.
     pub(crate) async fn stopped(&self) {
         if timeout(STOP_TIME_MAX, self.stopped.cancelled()).await.is_err() {
-            tracing::warn!(backend = %self.config.name, "a child does not end; it is no longer waited for");
+            tracing::warn!(backend = %self.shared.config.name, "a child does not end; it is no longer waited for");
         }
-    }
-}
-
-impl StdioFlow {
-    /// The next item. Cancel safe.
-    pub(crate) async fn next(&mut self) -> ExchangeItem {
-        // The sender goes with the entry, so the queue ends exactly when the end is there.
-        match self.messages.recv().await {
-            Some(Message::Notification(notification)) => ExchangeItem::Notification(notification),
-            Some(Message::Request(request)) => ExchangeItem::Request(request),
-            Some(Message::Response(response)) => ExchangeItem::Response(response.outcome),
-            None => (&mut self.end).await.unwrap_or_else(|_| ExchangeItem::Failed(self.link.gone())),
-        }
-    }
-}
-
-impl Drop for StdioFlow {
-    fn drop(&mut self) {
-        self.link.routes(|routes| routes.remove(self.id));
     }
 }

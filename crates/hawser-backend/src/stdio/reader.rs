@@ -1,28 +1,18 @@
 //! The one task that reads from a child.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use hawser_mcp::{Body, ErrorObject, LineDecoder, Message, Response, code, method, parse_body};
+use hawser_mcp::{LineDecoder, Message};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::link::StdioLink;
-use super::oversize::{LineEnds, Suspect};
-use crate::error::BackendError;
-use crate::exchange::ExchangeItem;
-use crate::link::pong;
-use crate::queue::Rejected;
+use crate::multiplex::{MessageEnds, Multiplex, Sorter, Suspect};
 
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Lines in a row that are no messages, before the child is taken for something else than an MCP server.
-const GARBAGE_LINES_MAX: u32 = 100;
-/// How long an exchange's holder may let the whole pipe wait.
-const SLOW_READER_MAX: Duration = Duration::from_secs(2);
 
 /// Reads until the child writes no more; `Err` says why it should not be read on.
 pub(super) async fn read(link: Arc<StdioLink>, mut pipe: impl AsyncRead + Unpin) -> Result<(), String> {
-    let mut reader = Reader::new(link);
+    let mut reader = reader(link);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         match pipe.read(&mut chunk).await {
@@ -32,25 +22,31 @@ pub(super) async fn read(link: Arc<StdioLink>, mut pipe: impl AsyncRead + Unpin)
     }
 }
 
-struct Reader {
-    link: Arc<StdioLink>,
+struct Reader<A> {
+    shared: Arc<Multiplex>,
+    sorter: Sorter<A>,
     decoder: LineDecoder,
-    ends: LineEnds,
+    ends: MessageEnds,
     /// How much of the current line has come.
     line_bytes: usize,
     /// The current line is over-long, and whose it is has not been decided yet.
     over_long: bool,
-    garbage: u32,
-    /// Nobody took unsolicited messages the last time, so nobody is waited for.
-    unheard: bool,
 }
 
-impl Reader {
-    fn new(link: Arc<StdioLink>) -> Self {
-        let decoder = LineDecoder::new(link.config.message_bytes_max);
-        Self { link, decoder, ends: LineEnds::default(), line_bytes: 0, over_long: false, garbage: 0, unheard: false }
+/// A reader that answers pings with lines of its own.
+fn reader(link: Arc<StdioLink>) -> Reader<impl Fn(Message)> {
+    let shared = Arc::clone(&link.shared);
+    Reader {
+        decoder: LineDecoder::new(shared.config.message_bytes_max),
+        sorter: Sorter::new(Arc::clone(&shared), move |message| link.send_in_background(&message)),
+        shared,
+        ends: MessageEnds::default(),
+        line_bytes: 0,
+        over_long: false,
     }
+}
 
+impl<A: Fn(Message)> Reader<A> {
     /// Takes a chunk piece by piece, so that decoder and line ends always stand in the same line.
     async fn take(&mut self, chunk: &[u8]) -> Result<(), String> {
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
@@ -59,13 +55,13 @@ impl Reader {
             self.decoder.push(piece);
             while let Some(line) = self.decoder.next_line() {
                 match line {
-                    Ok(line) => self.line(&line).await?,
+                    Ok(line) => self.sorter.take(&line, &self.ends).await?,
                     Err(_) => self.over_long = true,
                 }
             }
             let complete = piece.ends_with(b"\n");
             // The end of the line may tell whose it is, but a line may also never end.
-            if self.over_long && (complete || self.line_bytes / 2 > self.link.config.message_bytes_max) {
+            if self.over_long && (complete || self.line_bytes / 2 > self.shared.config.message_bytes_max) {
                 self.over_long = !self.give_up_line(complete) && !complete;
             }
             if complete {
@@ -74,94 +70,6 @@ impl Reader {
             }
         }
         Ok(())
-    }
-
-    async fn line(&mut self, line: &Bytes) -> Result<(), String> {
-        let messages = match parse_body(line, &self.link.config.limits) {
-            Ok(Body::Single(message)) => vec![message],
-            Ok(Body::Batch(messages)) if self.link.allows_batches() => messages.into_iter().flatten().collect(),
-            Ok(Body::Batch(_)) => return self.garbage("a batch, which this revision does not have"),
-            Err(error) => return self.garbage(&error.to_string()),
-        };
-        self.garbage = 0;
-        for message in messages {
-            self.message(message).await;
-        }
-        Ok(())
-    }
-
-    /// "The server MUST NOT write anything to its stdout that is not a valid MCP message": some print a banner.
-    fn garbage(&mut self, what: &str) -> Result<(), String> {
-        self.garbage += 1;
-        if self.garbage > GARBAGE_LINES_MAX {
-            return Err("it keeps writing lines that are no messages to its standard output".to_owned());
-        }
-        tracing::debug!(backend = %self.link.config.name, reason = what, "a line that is no message is skipped");
-        // An answer that cannot be read is the end of waiting for it.
-        let suspect = match self.ends.suspect_by_head() {
-            Suspect::Unknown => self.ends.suspect_by_tail(),
-            suspect => suspect,
-        };
-        if let Suspect::ResponseTo(id) = suspect {
-            let reason = format!("an answer cannot be read: {what}");
-            self.fail(id, BackendError::Protocol { backend: self.link.config.name.clone(), reason });
-        }
-        Ok(())
-    }
-
-    async fn message(&mut self, message: Message) {
-        match message {
-            Message::Request(request) if request.method == method::PING => {
-                self.link.send_in_background(&pong(request));
-            }
-            Message::Response(response) => {
-                if !self.link.routes(|routes| routes.respond(response)) {
-                    tracing::debug!(backend = %self.link.config.name, "a response to no request in flight is ignored");
-                }
-            }
-            message => self.pass_on(message).await,
-        }
-    }
-
-    async fn pass_on(&mut self, message: Message) {
-        let owner = self.link.routes(|routes| {
-            let id = routes.owner(&message)?;
-            routes.messages(id).map(|messages| (id, messages))
-        });
-        self.link.state.heard(&message, owner.as_ref().map(|(id, _)| *id));
-        let Some((id, messages)) = owner else { return self.offer(message).await };
-        match messages.send_within(message, SLOW_READER_MAX).await {
-            Ok(()) => {}
-            // Between the look-up and here its holder has gone.
-            Err(Rejected::Closed) => self.link.state.exchange_ended(id),
-            // One slow holder must not hold up the others for longer, and must not miss messages unknowingly.
-            Err(Rejected::Full) => {
-                let error = BackendError::Overrun { backend: self.link.config.name.clone() };
-                self.link.routes(|routes| routes.end(id, ExchangeItem::Failed(error)));
-            }
-        }
-    }
-
-    /// Passes on what belongs to no exchange. A reader that is merely slow is waited for, but only once if it is none. A
-    /// server that asks what nobody hears gets an answer at least.
-    async fn offer(&mut self, message: Message) {
-        let asked = if let Message::Request(request) = &message { Some(request.id.clone()) } else { None };
-        let unsolicited = self.link.state.unsolicited();
-        let passed = if self.unheard {
-            unsolicited.try_send(message)
-        } else {
-            unsolicited.send_within(message, SLOW_READER_MAX).await
-        };
-        self.unheard = passed.is_err();
-        if passed.is_ok() {
-            return;
-        }
-        tracing::debug!(backend = %self.link.config.name, "an unsolicited message was dropped: nobody reads them");
-        if let Some(id) = asked {
-            self.link.state.answered(&id);
-            let error = ErrorObject::new(code::INTERNAL_ERROR, "nobody listens for requests outside of an exchange");
-            self.link.send_in_background(&Message::Response(Response::error(Some(id), &error)));
-        }
     }
 
     /// Fails the exchange that an over-long line answers; `false` if that cannot be told yet.
@@ -173,35 +81,30 @@ impl Reader {
         let owner = match suspect {
             Suspect::ResponseTo(id) => Some(id),
             Suspect::Other => None,
-            Suspect::Unknown => match self.link.routes(|routes| routes.only()) {
+            Suspect::Unknown => match self.shared.only() {
                 None if !complete => return false,
                 only => only,
             },
         };
-        tracing::warn!(backend = %self.link.config.name, "a line is too long and is thrown away");
+        tracing::warn!(backend = %self.shared.config.name, "a line is too long and is thrown away");
         if let Some(id) = owner {
-            self.fail(id, self.too_large());
+            self.shared.fail(id, self.shared.too_large());
         }
         true
-    }
-
-    fn too_large(&self) -> BackendError {
-        BackendError::TooLarge { backend: self.link.config.name.clone(), bytes_max: self.link.config.message_bytes_max }
-    }
-
-    fn fail(&self, id: u64, error: BackendError) {
-        self.link.routes(|routes| routes.end(id, ExchangeItem::Failed(error)));
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Duration;
+
     use hawser_mcp::{RawJson, Request, RequestId};
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::{BackendConfig, Transport};
+    use crate::exchange::ExchangeItem;
     use crate::name::BackendName;
     use crate::queue::queue;
     use crate::state::SessionState;
@@ -239,7 +142,7 @@ mod tests {
             let request = Request { id: RequestId::number(id), method: "x".to_owned(), params };
             flows.push(link.begin(id, &request).await.unwrap());
         }
-        let mut reader = Reader::new(Arc::clone(&link));
+        let mut reader = reader(Arc::clone(&link));
         for piece in pieces {
             reader.take(piece).await.unwrap();
         }

@@ -54,11 +54,11 @@ pub(super) async fn supervise(link: Arc<StdioLink>, mut it: Supervised) {
             First::Exited(describe(status))
         }
         _ = &mut it.writer => First::PipeClosed("it closed its standard input"),
-        () = link.state.over().cancelled() => First::Over,
+        () = link.shared.state.over().cancelled() => First::Over,
     };
     match first {
         First::Over => {
-            fail_open_exchanges(&link, "the session was closed");
+            link.shared.close_lost("the session was closed");
             stop(&mut it).await;
         }
         First::Exited(reason) => died(&link, &mut it, &reason).await,
@@ -71,11 +71,9 @@ pub(super) async fn supervise(link: Arc<StdioLink>, mut it: Supervised) {
             }
         }
         First::Garbage(reason) => {
-            link.state.end(Ending::Died(reason.clone()));
-            let backend = link.config.name.clone();
-            link.routes(|routes| {
-                routes.close(|_| BackendError::Protocol { backend: backend.clone(), reason: reason.clone() });
-            });
+            link.shared.state.end(Ending::Died(reason.clone()));
+            let backend = link.shared.config.name.clone();
+            link.shared.close(|_| BackendError::Protocol { backend: backend.clone(), reason: reason.clone() });
             stop(&mut it).await;
         }
     }
@@ -92,23 +90,9 @@ async fn died(link: &StdioLink, it: &mut Supervised, reason: &str) {
     // Its last words may still be in the pipe; a grandchild may keep that open.
     let _ = timeout(EXIT_TIME_MAX, &mut it.stderr).await;
     let reason = it.last_words.attach_to(reason);
-    tracing::warn!(backend = %link.config.name, %reason, "a child has ended");
-    link.state.end(Ending::Died(reason.clone()));
-    fail_open_exchanges(link, &reason);
-}
-
-fn fail_open_exchanges(link: &StdioLink, reason: &str) {
-    let backend = || link.config.name.clone();
-    link.routes(|routes| {
-        routes.close(|sent| {
-            let reason = reason.to_owned();
-            if sent {
-                BackendError::Lost { backend: backend(), reason }
-            } else {
-                BackendError::Gone { backend: backend(), reason }
-            }
-        });
-    });
+    tracing::warn!(backend = %link.shared.config.name, %reason, "a child has ended");
+    link.shared.state.end(Ending::Died(reason.clone()));
+    link.shared.close_lost(&reason);
 }
 
 /// Asks ever more firmly. The kill itself follows when the child is reaped.

@@ -62,7 +62,7 @@ async fn write_line(
 ) -> bool {
     let mark = |sent| {
         if let Some(id) = request {
-            link.routes(|routes| routes.mark_sent(id, sent));
+            link.shared.mark_sent(id, sent);
         }
     };
     // Before the first byte: an answer, or the child's end, may come before the write returns.

@@ -1,5 +1,5 @@
-//! Whose answer a line was that is over-long or cannot be read: found out from its two ends, since the middle of an
-//! over-long one is not kept.
+//! Whose answer a line or event was that is over-long or cannot be read: found out from its two ends, since the middle of an
+//! over-long line is not kept.
 //!
 //! An answer that is thrown away must fail the exchange that waits for it. Servers write the id near the start or as the
 //! very last member.
@@ -7,16 +7,16 @@
 const HEAD_BYTES_MAX: usize = 512;
 const TAIL_BYTES_MAX: usize = 128;
 
-/// The two ends of the line that is being received.
+/// The two ends of the line, or of the event, that is being received.
 #[derive(Debug, Default)]
-pub(super) struct LineEnds {
+pub(crate) struct MessageEnds {
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
 /// What a line seems to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Suspect {
+pub(crate) enum Suspect {
     /// The response to this request.
     ResponseTo(u64),
     /// Nobody's response: a request, a notification, or an id that was never given out.
@@ -25,9 +25,16 @@ pub(super) enum Suspect {
     Unknown,
 }
 
-impl LineEnds {
+impl MessageEnds {
+    /// The ends of what is there as a whole.
+    pub(crate) fn of(whole: &[u8]) -> Self {
+        let mut ends = Self::default();
+        ends.push(whole);
+        ends
+    }
+
     /// Takes more of the current line.
-    pub(super) fn push(&mut self, part: &[u8]) {
+    pub(crate) fn push(&mut self, part: &[u8]) {
         let room = HEAD_BYTES_MAX - self.head.len();
         self.head.extend_from_slice(part.get(..room).unwrap_or(part));
         let kept = part.len().saturating_sub(TAIL_BYTES_MAX);
@@ -37,13 +44,13 @@ impl LineEnds {
     }
 
     /// Starts with the next line.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.head.clear();
         self.tail.clear();
     }
 
     /// What the start of the line says.
-    pub(super) fn suspect_by_head(&self) -> Suspect {
+    pub(crate) fn suspect_by_head(&self) -> Suspect {
         let mut rest = Scan(&self.head);
         if rest.byte() != Some(b'{') {
             return Suspect::Unknown;
@@ -71,7 +78,7 @@ impl LineEnds {
     }
 
     /// What the end of the complete line says: `…,"id":7}`.
-    pub(super) fn suspect_by_tail(&self) -> Suspect {
+    pub(crate) fn suspect_by_tail(&self) -> Suspect {
         // Inside of a string the quotes would be escaped, so a match is the last member of the outermost object.
         let found = || {
             let text = self.tail.trim_ascii_end().strip_suffix(b"}")?.trim_ascii_end();
@@ -134,10 +141,8 @@ mod tests {
 
     use super::*;
 
-    fn ends(line: &str) -> LineEnds {
-        let mut ends = LineEnds::default();
-        ends.push(line.as_bytes());
-        ends
+    fn ends(line: &str) -> MessageEnds {
+        MessageEnds::of(line.as_bytes())
     }
 
     #[test]
@@ -176,7 +181,7 @@ mod tests {
         #[test]
         fn where_the_line_is_cut_makes_no_difference(line in "[ -~]{0,900}", cuts in proptest::collection::vec(0_usize..900, 0..6)) {
             let whole = ends(&line);
-            let mut pieces = LineEnds::default();
+            let mut pieces = MessageEnds::default();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(line.len())).collect();
             cuts.sort_unstable();
             let mut start = 0;

@@ -1,4 +1,4 @@
-//! Which exchange a line from a child belongs to. Nothing on a pipe says so, except the ids of responses and the tokens of
+//! Which exchange a message belongs to. Nothing on a shared way in says so, except the ids of responses and the tokens of
 //! progress notifications.
 
 use std::collections::HashMap;
@@ -35,12 +35,12 @@ pub(super) struct Route {
     pub(super) end: oneshot::Sender<ExchangeItem>,
     /// `params._meta.progressToken` of the request.
     pub(super) progress_token: Option<RawJson>,
-    /// Whether the child can have read any of the request.
+    /// Whether the server can have read any of the request.
     pub(super) sent: bool,
 }
 
 impl Routes {
-    /// Adds an exchange, unless the child is gone already.
+    /// Adds an exchange, unless the server is gone already.
     pub(super) fn add(&mut self, id: u64, route: Route) -> bool {
         if !self.closed {
             self.entries.insert(id, route);
@@ -53,7 +53,7 @@ impl Routes {
         self.entries.remove(&id);
     }
 
-    /// Notes whether the child can have read any of a request.
+    /// Notes whether the server can have read any of a request.
     pub(super) fn mark_sent(&mut self, id: u64, sent: bool) {
         if let Some(route) = self.entries.get_mut(&id) {
             route.sent = sent;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_child_ends_everything_and_admits_nothing_more() {
+    fn the_end_of_the_server_ends_everything_and_admits_nothing_more() {
         let mut routes = Routes::default();
         let ((sent, mut sent_end), (unsent, mut unsent_end)) = (route(None), route(None));
         assert!(routes.add(1, sent) && routes.add(2, unsent));
