@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hawser_mcp::{Message, Request, Response, Revision};
+use tokio::time::Instant;
 
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
@@ -63,6 +64,14 @@ impl Link {
             Self::Http(link) => link.listen(),
             // A pipe has no second stream: everything arrives already.
             Self::Stdio(_) => {}
+        }
+    }
+
+    /// Whether whatever the server said outside of exchanges since then has arrived.
+    pub(crate) fn has_heard_since(&self, since: Instant) -> bool {
+        match self {
+            Self::Http(link) => link.has_heard_since(since),
+            Self::Stdio(_) => true,
         }
     }
 

@@ -139,6 +139,12 @@ impl BackendSession {
         self.core.link.listen();
     }
 
+    /// Whether the session is open, and whatever the server said outside of exchanges since then has arrived here: what it
+    /// would have told of its changes, it has told.
+    pub fn has_heard_since(&self, since: Instant) -> bool {
+        self.is_open() && self.core.link.has_heard_since(since)
+    }
+
     /// Ends the session: HTTP DELETE, or an orderly stop of the child, and waits for it. Safe to call twice.
     pub async fn close(&self) {
         let was_open = self.is_open();

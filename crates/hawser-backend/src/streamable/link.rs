@@ -1,7 +1,7 @@
 //! One session over streamable HTTP.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::client::{HttpClient, PROTOCOL_VERSION, SESSION_ID, SendFailure};
 use super::flow::HttpFlow;
@@ -36,6 +36,8 @@ pub(crate) struct HttpLink {
     session_id: OnceLock<HeaderValue>,
     revision: OnceLock<Revision>,
     listening: AtomicBool,
+    /// Since when the standalone stream is open without a break.
+    hears_since: Mutex<Option<Instant>>,
     background: Arc<Semaphore>,
 }
 
@@ -48,6 +50,7 @@ impl HttpLink {
             session_id: OnceLock::new(),
             revision: OnceLock::new(),
             listening: AtomicBool::new(false),
+            hears_since: Mutex::default(),
             background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
         }
     }
@@ -125,6 +128,27 @@ impl HttpLink {
         if !self.listening.swap(true, Ordering::Relaxed) {
             in_background(super::listen::listen(Arc::clone(self)));
         }
+    }
+
+    /// Notes that the standalone stream is open, until what this gives is dropped.
+    pub(super) fn hearing(&self) -> impl Drop + '_ {
+        struct Hearing<'a>(&'a HttpLink);
+        impl Drop for Hearing<'_> {
+            fn drop(&mut self) {
+                self.0.set_hears_since(None);
+            }
+        }
+        self.set_hears_since(Some(Instant::now()));
+        Hearing(self)
+    }
+
+    /// Whether the standalone stream has been open ever since.
+    pub(crate) fn has_heard_since(&self, since: Instant) -> bool {
+        self.hears_since.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|began| began <= since)
+    }
+
+    fn set_hears_since(&self, since: Option<Instant>) {
+        *self.hears_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// "Clients that no longer need a particular session SHOULD send an HTTP DELETE"; whatever comes back is fine.

@@ -72,6 +72,7 @@ async fn stream_once(link: &Arc<HttpLink>, position: &mut Position) -> End {
     let status = response.status();
     if status.is_success() {
         if media(response.headers()) == Media::EventStream {
+            let _hearing = link.hearing();
             return read(link, position, response.into_body()).await;
         }
         tracing::debug!(%backend, "the listening stream is no event stream; it is not asked for again");

@@ -91,6 +91,7 @@ async fn the_listening_stream_brings_what_belongs_to_no_exchange_and_is_taken_up
         })
     })
     .await;
+    let opened = Instant::now();
     let (session, mut unsolicited) = server.open().await;
     session.listen();
     session.listen();
@@ -98,6 +99,8 @@ async fn the_listening_stream_brings_what_belongs_to_no_exchange_and_is_taken_up
     assert!(matches!(first, Message::Notification(Notification { method, .. }) if method == "notifications/message"));
     let second = unsolicited.next().await.unwrap();
     assert!(matches!(second, Message::Request(request) if request.method == "roots/list"));
+    assert!(session.has_heard_since(Instant::now()), "the stream is open");
+    assert!(!session.has_heard_since(opened), "there was a break since");
     server.wait_for(|call| call.body == json!({"jsonrpc": "2.0", "id": "p", "result": {}})).await;
     let calls = server.calls();
     let gets: Vec<_> = calls.iter().filter(|call| call.method == "GET").collect();
@@ -115,6 +118,7 @@ async fn a_server_without_a_listening_stream_is_asked_once() {
     server.wait_for(|call| call.method == "GET").await;
     let more = timeout(Duration::from_millis(300), unsolicited.next()).await;
     assert!(more.is_err() && session.is_open(), "405 is no failure");
+    assert!(!session.has_heard_since(Instant::now()), "who cannot listen hears nothing");
     assert_eq!(server.calls().iter().filter(|call| call.method == "GET").count(), 1);
 }
 
