@@ -125,12 +125,12 @@ impl ServerHello {
 /// The revision to speak with a server that named this one.
 fn revision(named: &str, stdio: bool) -> Option<Revision> {
     let oldest = (stdio && named == REVISION_STDIO_ONLY).then_some(Revision::V2025_03_26);
-    oldest.or_else(|| Revision::from_name(named))
+    oldest.or_else(|| Revision::from_name(named).filter(|revision| revision.is_legacy()))
 }
 
 fn unspoken(named: &str, stdio: bool) -> String {
     let spoken: Vec<&str> =
-        stdio.then_some(REVISION_STDIO_ONLY).into_iter().chain(Revision::ALL.map(Revision::as_str)).collect();
+        stdio.then_some(REVISION_STDIO_ONLY).into_iter().chain(Revision::LEGACY.map(Revision::as_str)).collect();
     let over = if stdio { "stdio" } else { "HTTP" };
     format!("it wants protocol version {:?}, but only {} are spoken over {over}", clip(named), spoken.join(", "))
 }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn each_of_the_three_revisions_is_accepted_and_no_other() {
-        for revision in Revision::ALL {
+        for revision in Revision::LEGACY {
             let text = format!(r#"{{"protocolVersion":"{revision}","capabilities":{{}},"serverInfo":{{}}}}"#);
             let result = Outcome::Result(RawJson::parse(&text.into()).unwrap());
             for stdio in [false, true] {

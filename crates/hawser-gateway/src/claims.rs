@@ -89,6 +89,8 @@ impl Payload for SessionClaims {
             Revision::V2025_03_26 => 1,
             Revision::V2025_06_18 => 2,
             Revision::V2025_11_25 => 3,
+            // No session is ever opened in the modern era; `decode` refuses the number.
+            Revision::V2026_07_28 => 4,
         });
         out.extend_from_slice(&self.capabilities.0.to_be_bytes());
         out.extend_from_slice(&self.idle_seconds.to_be_bytes());
@@ -168,7 +170,7 @@ mod tests {
         fn claims_round_trip(key: [u8; 16], revision in 0_usize..3, bits in 0_u16..128, idle_seconds: u32) {
             let claims = SessionClaims {
                 key: SessionKey(key),
-                revision: *Revision::ALL.get(revision).unwrap(),
+                revision: *Revision::LEGACY.get(revision).unwrap(),
                 capabilities: CapabilityBits(bits),
                 idle_seconds,
             };

@@ -147,7 +147,10 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> Result<bool, EdgeError> {
 pub(crate) fn protocol_version(headers: &HeaderMap) -> Result<Option<Revision>, EdgeError> {
     match single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")? {
         None => Ok(None),
-        Some(name) => Revision::from_name(name).map(Some).ok_or(EdgeError::ProtocolVersion),
+        Some(name) => {
+            let revision = Revision::from_name(name).filter(|revision| revision.is_legacy());
+            revision.map(Some).ok_or(EdgeError::ProtocolVersion)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::raw::RawJson;
 
-/// Error codes (JSON-RPC 2.0 section 5.1; MCP 2025-11-25, Resources, Error Handling).
+/// Error codes (JSON-RPC 2.0 section 5.1; MCP 2025-11-25, Resources, Error Handling; 2026-07-28, Error Codes).
 pub mod code {
     /// The bytes are not JSON.
     pub const PARSE_ERROR: i32 = -32700;
@@ -20,6 +20,14 @@ pub mod code {
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
     /// The session does not exist (any more): a server-defined code of the legacy era, as the official SDKs send it.
     pub const SESSION_NOT_FOUND: i32 = -32001;
+    /// A request's headers do not say what its body says (2026-07-28, Request Metadata).
+    pub const HEADER_MISMATCH: i32 = -32020;
+    /// The request needs a client capability that it does not declare (2026-07-28).
+    pub const MISSING_REQUIRED_CLIENT_CAPABILITY: i32 = -32021;
+    /// The revision that the request names is not spoken (2026-07-28).
+    pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+    /// URLs are to be opened first (2025-11-25 only; later revisions ask with `input_required`).
+    pub const URL_ELICITATION_REQUIRED: i32 = -32042;
 }
 
 /// An error object.

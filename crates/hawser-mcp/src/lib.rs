@@ -9,22 +9,38 @@
 
 mod error;
 mod frame;
+mod freshness;
+pub mod header;
+mod input_required;
 mod line;
 mod list;
+mod listen;
 mod members;
+mod meta;
 mod names;
 mod raw;
 mod revision;
 mod sse;
+pub mod task;
+pub mod translate;
 
 pub use error::{ErrorObject, code};
 pub use frame::{
     Body, FrameError, Limits, Message, Notification, Outcome, Request, RequestId, Response, parse_body, parse_message,
 };
+pub use freshness::{CacheScope, Freshness, freshness};
+pub use input_required::{
+    INPUT_REQUESTS_MAX, InputRequest, InputRequired, InputRequiredError, ResultType, result_type, with_input_responses,
+};
 pub use line::{LineDecoder, LineError};
 pub use list::{ListPage, write_list};
+pub use listen::{FILTER_ENTRIES_MAX, ListenError, ListenFilter, with_subscription_id, without_subscription_id};
 pub use members::{Members, MembersError};
+pub use meta::{
+    LOG_LEVELS, MetaError, RequestMeta, Stamp, child_traceparent, meta_key, stamp_request, strip_request,
+    with_traceparent,
+};
 pub use names::{ListKind, client_notification, method, notification};
 pub use raw::{RawJson, RawJsonError};
-pub use revision::Revision;
+pub use revision::{Era, Revision};
 pub use sse::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment};

@@ -42,6 +42,12 @@ pub enum MembersError {
         /// What the specification calls it.
         expected: &'static str,
     },
+    /// A member that must be an object is something else.
+    #[error("the member {0:?} is not an object")]
+    MemberNotAnObject(&'static str),
+    /// A member that must be a string is something else.
+    #[error("the member {0:?} is not a string")]
+    MemberNotAString(&'static str),
     /// More members than are looked at.
     #[error("an object may have at most {MEMBERS_MAX} members here")]
     TooMany,
@@ -79,6 +85,11 @@ impl<'a> Members<'a> {
         self.get(name).and_then(|value| value.as_string())
     }
 
+    /// Whether there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The members in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, RawJson)> {
         self.entries.iter().map(|(name, value)| (name.as_ref(), RawJson::slice_of(self.source.bytes(), value)))
@@ -87,12 +98,28 @@ impl<'a> Members<'a> {
     /// The object with some members' values replaced (appended where absent). All other values are the same bytes.
     #[must_use]
     pub fn replace(&self, with: &[(&str, &RawJson)]) -> RawJson {
+        self.edit(with, &[])
+    }
+
+    /// The object without some members. All other values are the same bytes.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> RawJson {
+        self.edit(&[], names)
+    }
+
+    /// The object with some members' values replaced (appended where absent) and others removed. A name on both lists is
+    /// replaced. All other values are the same bytes.
+    #[must_use]
+    pub fn edit(&self, with: &[(&str, &RawJson)], without: &[&str]) -> RawJson {
         let added: usize = with.iter().map(|(name, value)| name.len() + value.bytes().len() + 4).sum();
         let mut out = Vec::with_capacity(self.source.bytes().len() + added);
         out.push(b'{');
         for (name, value) in &self.entries {
-            let value = with.iter().find(|(replaced, _)| replaced == name).map_or(value.get(), |(_, raw)| raw.as_str());
-            push_member(&mut out, name, value);
+            match with.iter().find(|(replaced, _)| replaced == name) {
+                Some((_, raw)) => push_member(&mut out, name, raw.as_str()),
+                None if without.contains(&name.as_ref()) => {}
+                None => push_member(&mut out, name, value.get()),
+            }
         }
         for (name, value) in with.iter().filter(|(name, _)| !self.entries.iter().any(|(found, _)| found == name)) {
             push_member(&mut out, name, value.as_str());

@@ -1,4 +1,4 @@
-//! Names of methods and notifications, revisions 2025-03-26 to 2025-11-25.
+//! Names of methods and notifications, revisions 2025-03-26 to 2026-07-28.
 
 /// Requests.
 pub mod method {
@@ -34,6 +34,16 @@ pub mod method {
     pub const ELICITATION_CREATE: &str = "elicitation/create";
     /// Server to client.
     pub const ROOTS_LIST: &str = "roots/list";
+    /// Client to server (2026-07-28): what the server is and can do.
+    pub const SERVER_DISCOVER: &str = "server/discover";
+    /// Client to server (2026-07-28): a stream of notifications.
+    pub const SUBSCRIPTIONS_LISTEN: &str = "subscriptions/listen";
+    /// Client to server (tasks extension).
+    pub const TASKS_GET: &str = "tasks/get";
+    /// Client to server (tasks extension): answers to a task's questions.
+    pub const TASKS_UPDATE: &str = "tasks/update";
+    /// Client to server (tasks extension).
+    pub const TASKS_CANCEL: &str = "tasks/cancel";
 }
 
 /// Notifications from a server, and those that go either way.
@@ -54,6 +64,12 @@ pub mod notification {
     pub const RESOURCES_UPDATED: &str = "notifications/resources/updated";
     /// Server to client (2025-11-25): a URL elicitation is done.
     pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
+    /// Server to client (2026-07-28): what of a `subscriptions/listen` is honoured.
+    pub const SUBSCRIPTIONS_ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+    /// Server to client (tasks extension): a task's state.
+    pub const TASKS: &str = "notifications/tasks";
+    /// Server to client (2025-11-25, experimental tasks).
+    pub const TASKS_STATUS: &str = "notifications/tasks/status";
 }
 
 /// Notifications from a client only.

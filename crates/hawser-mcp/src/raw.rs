@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::members::push_member;
+
 /// One complete, well-formed JSON value in UTF-8: a slice of the message it came from. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RawJson(Bytes);
@@ -55,6 +57,16 @@ impl RawJson {
     /// A JSON number.
     pub fn number(number: u64) -> Self {
         Self::written(number.to_string())
+    }
+
+    /// An object of these members, in this order. The names must differ.
+    pub fn object(members: &[(&str, &Self)]) -> Self {
+        let mut out = vec![b'{'];
+        for (name, value) in members {
+            push_member(&mut out, name, value.as_str());
+        }
+        out.push(b'}');
+        Self::written(out)
     }
 
     /// `{}`.
