@@ -4,26 +4,42 @@
 //! Everything here is started on a free port, waited for by a condition with a limit, and stopped by its process id.
 //! What cannot be started is an error that says how to install it; nothing is skipped.
 
+mod answer;
+mod capture;
 mod everything;
+mod fixture;
 mod gateway;
 mod inspector;
+mod legacy;
+mod modern;
 mod odd_backend;
 mod oidc;
 mod person;
 mod places;
 mod process;
 mod raw_http;
+mod recorder;
+mod schema;
 mod sdk_client;
+mod stage;
 mod tool;
 
+pub use answer::{Answer, StreamEvent};
+pub use capture::{Capture, Captured, Sender, Side};
 pub use everything::Everything;
+pub use fixture::{Fixture, Speaks};
 pub use gateway::{Gateway, Hawser, time_backend};
 pub use inspector::{Inspection, inspect};
+pub use legacy::{LEGACY, Legacy};
+pub use modern::{Answers, MODERN, Modern, Outgoing, encode_header, retry_of};
 pub use odd_backend::{Mood, OddBackend, Script, Seen, odd_stdio};
 pub use oidc::Oidc;
 pub use person::Person;
 pub use places::{node, package_file, python, script, target_dir};
 pub use process::{Process, until};
 pub use raw_http::{RawAnswer, exchange};
+pub use recorder::{Ended, Exchange, Recorder};
+pub use schema::Schemas;
 pub use sdk_client::{SdkClient, Who};
+pub use stage::Stage;
 pub use tool::{called_text, text_of};

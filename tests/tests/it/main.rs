@@ -25,4 +25,5 @@ mod proxy;
 mod restart;
 mod revisions;
 mod round_trips;
+mod schemas;
 mod sdk_clients;
