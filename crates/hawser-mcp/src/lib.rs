@@ -40,7 +40,7 @@ pub use meta::{
     LOG_LEVELS, MetaError, RequestMeta, Stamp, child_traceparent, meta_key, stamp_request, strip_request,
     with_traceparent,
 };
-pub use names::{ListKind, client_notification, method, notification};
+pub use names::{ListKind, client_notification, is_cacheable, method, notification};
 pub use raw::{RawJson, RawJsonError};
 pub use revision::{Era, Revision};
 pub use sse::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment};

@@ -5,6 +5,7 @@
 //! names that differ only in letter case, which some backends take for the same (CVE-2026-27896).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
@@ -59,7 +60,8 @@ impl<'a> Members<'a> {
         if !source.is_object() {
             return Err(MembersError::NotAnObject);
         }
-        let entries = walk(source.as_str()).map_err(|_| MembersError::NotAnObject)?.ok_or(MembersError::TooMany)?;
+        let entries = walk(source.as_str(), MEMBERS_MAX).map_err(|_| MembersError::NotAnObject)?;
+        let entries = entries.ok_or(MembersError::TooMany)?;
         for (index, (name, _)) in entries.iter().enumerate() {
             if entries.iter().take(index).any(|(earlier, _)| earlier == name) {
                 return Err(MembersError::Duplicate(clip(name)));
@@ -70,6 +72,28 @@ impl<'a> Members<'a> {
             }
         }
         Ok(Self { source, entries })
+    }
+
+    /// Reads an object as lenient readers do: of members of the same name the last one holds, and there is no limit to their
+    /// number. For what is written anew without being routed by. `None` if it is not an object.
+    pub(crate) fn last_holds(source: &'a RawJson) -> Option<Self> {
+        let all = source.is_object().then(|| walk(source.as_str(), usize::MAX).ok()).flatten()??;
+        let mut at: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(all.len());
+        let mut entries: Entries<'a> = Vec::with_capacity(all.len());
+        for (name, value) in all {
+            if let Some(earlier) = at.get(&name).and_then(|index| entries.get_mut(*index)) {
+                earlier.1 = value;
+            } else {
+                at.insert(name.clone(), entries.len());
+                entries.push((name, value));
+            }
+        }
+        Some(Self { source, entries })
+    }
+
+    /// Whether a member differs from this name only in letter case.
+    pub(crate) fn has_twin(&self, name: &str) -> bool {
+        self.entries.iter().any(|(found, _)| found != name && same_folded(name, found))
     }
 
     /// The raw value of a member.
@@ -138,9 +162,9 @@ pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(value.as_bytes());
 }
 
-/// All members of an object; `Ok(None)` if there are too many, an error if it is not a well-formed object.
-fn walk(text: &str) -> Result<Option<Entries<'_>>, serde_json::Error> {
-    struct Walk;
+/// All members of an object; `Ok(None)` if there are more than `max`, an error if it is not a well-formed object.
+fn walk(text: &str, max: usize) -> Result<Option<Entries<'_>>, serde_json::Error> {
+    struct Walk(usize);
     impl<'de> Visitor<'de> for Walk {
         type Value = Option<Entries<'de>>;
 
@@ -153,15 +177,15 @@ fn walk(text: &str) -> Result<Option<Entries<'_>>, serde_json::Error> {
             let mut count = 0;
             while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
                 count += 1;
-                if count <= MEMBERS_MAX {
+                if count <= self.0 {
                     entries.push((name.0, value));
                 }
             }
-            Ok((count <= MEMBERS_MAX).then_some(entries))
+            Ok((count <= self.0).then_some(entries))
         }
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let entries = deserializer.deserialize_map(Walk)?;
+    let entries = deserializer.deserialize_map(Walk(max))?;
     deserializer.end()?;
     Ok(entries)
 }

@@ -80,6 +80,11 @@ pub mod client_notification {
     pub const ROOTS_LIST_CHANGED: &str = "notifications/roots/list_changed";
 }
 
+/// Whether a method's complete result says how long it may be kept (2026-07-28, Caching, Cacheable Results).
+pub fn is_cacheable(name: &str) -> bool {
+    matches!(name, method::SERVER_DISCOVER | method::RESOURCES_READ) || ListKind::of_method(name).is_some()
+}
+
 /// The four lists that a server keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ListKind {

@@ -90,6 +90,28 @@ impl RawJson {
         self.0.first() == Some(&b'{')
     }
 
+    /// The elements in order, raw, if the value is an array.
+    pub fn elements(&self) -> Option<Vec<Self>> {
+        if self.0.first() != Some(&b'[') {
+            return None;
+        }
+        let values: Vec<&RawValue> = serde_json::from_slice(&self.0).ok()?;
+        Some(values.into_iter().map(|value| Self::slice_of(&self.0, value)).collect())
+    }
+
+    /// An array of these values.
+    pub fn array<'a>(values: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut out = vec![b'['];
+        for value in values {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.extend_from_slice(value.bytes());
+        }
+        out.push(b']');
+        Self::written(out)
+    }
+
     /// The value as a string, if it is one.
     pub fn as_string(&self) -> Option<String> {
         if self.0.first() != Some(&b'"') {

@@ -86,15 +86,18 @@ impl TaskStatus {
 }
 
 impl Task {
-    /// Reads the result of a call that made a task, or of `tasks/get`.
+    /// Reads the result of a call that made a task, or of `tasks/get`. The former (`resultType` is `task`) tells the task's
+    /// state alone: questions, result and error come with `tasks/get` (Task Creation).
     pub fn read(result: &RawJson) -> Result<Self, TaskError> {
-        let members = Members::read(result, &[TASK_ID, "status", "inputRequests", "result", "error"])?;
+        let members = Members::read(result, &["resultType", TASK_ID, "status", "inputRequests", "result", "error"])?;
+        let detailed = members.string("resultType").as_deref() != Some("task");
         let task_id = id(&members)?;
         let status = members.string("status").as_deref().and_then(TaskStatus::from_name);
         let status = status.ok_or(TaskError::Member("status"))?;
         let input_requests = match members.get("inputRequests") {
-            Some(requests) if status == TaskStatus::InputRequired => read_requests(&requests)?,
-            _ => Vec::new(),
+            _ if !detailed || status != TaskStatus::InputRequired => Vec::new(),
+            Some(requests) => read_requests(&requests)?,
+            None => return Err(TaskError::Member("inputRequests")),
         };
         Ok(Self {
             task_id,
@@ -103,8 +106,8 @@ impl Task {
             ttl_ms: number(&members, "ttlMs")?,
             poll_interval_ms: number(&members, "pollIntervalMs")?,
             input_requests,
-            result: outcome(&members, "result", status == TaskStatus::Completed)?,
-            error: outcome(&members, "error", status == TaskStatus::Failed)?,
+            result: outcome(&members, "result", detailed && status == TaskStatus::Completed)?,
+            error: outcome(&members, "error", detailed && status == TaskStatus::Failed)?,
         })
     }
 

@@ -1,9 +1,11 @@
 //! Headers that mirror a request's body (2026-07-28, Streamable HTTP, Request Metadata).
 
+mod annotations;
 mod param;
 mod value;
 
-pub use param::{ArgumentError, BadAnnotation, HeaderMismatch, PARAM_PREFIX, ParamHeaders};
+pub use annotations::BadAnnotation;
+pub use param::{ArgumentError, HeaderMismatch, PARAM_PREFIX, ParamHeaders};
 pub use value::{HeaderValueError, decode_value, encode_value};
 
 use crate::names::method;

@@ -23,34 +23,33 @@ pub enum HeaderValueError {
     Utf8,
 }
 
-/// The value as a header carries it: as it is where that is safe, in base64 otherwise.
+/// The value as a header carries it: as it is where that is safe, in base64 otherwise. An empty value and one with a tab are
+/// encoded as well: an empty header may get lost on the way, and not every reader takes a tab.
 pub fn encode_value(value: &str) -> String {
     let bytes = value.as_bytes();
-    let padded = [bytes.first(), bytes.last()].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'));
-    if padded || !bytes.iter().all(|byte| plain(*byte)) || marked(value).is_some() {
-        return format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(value));
-    }
-    value.to_owned()
+    let outer = [bytes.first(), bytes.last()];
+    let safe = !bytes.is_empty()
+        && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && !outer.into_iter().flatten().any(|byte| *byte == b' ')
+        && !marked(value);
+    if safe { value.to_owned() } else { format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(value)) }
 }
 
 /// What a header's value stands for.
 pub fn decode_value(value: &str) -> Result<Cow<'_, str>, HeaderValueError> {
-    if !value.bytes().all(plain) {
+    if !value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
         return Err(HeaderValueError::Character);
     }
-    let Some(encoded) = marked(value) else {
+    if !marked(value) {
         return Ok(Cow::Borrowed(value));
-    };
-    let decoded = STANDARD.decode(encoded).map_err(|_| HeaderValueError::Base64)?;
+    }
+    // `=?base64?=` has one question mark for both marks: no text stands for it.
+    let encoded = value.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    let decoded = STANDARD.decode(encoded.ok_or(HeaderValueError::Base64)?).map_err(|_| HeaderValueError::Base64)?;
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| HeaderValueError::Utf8)
 }
 
-/// What is between the markers. The shortest marked value holds an empty text; `=?base64?=` has one `?` for both.
-fn marked(value: &str) -> Option<&str> {
-    value.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
-}
-
-/// Visible ASCII, space and tab (RFC 9110 section 5.5, without obs-text).
-const fn plain(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~')
+/// Whether a value looks encoded.
+fn marked(value: &str) -> bool {
+    value.starts_with(PREFIX) && value.ends_with(SUFFIX)
 }
