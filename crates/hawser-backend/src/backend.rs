@@ -1,10 +1,11 @@
 //! One configured MCP server.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::circuit::Circuit;
 use crate::config::{BackendConfig, ChildLimit, ConfigError, Transport};
@@ -14,6 +15,7 @@ use crate::link::Link;
 use crate::name::BackendName;
 use crate::queue::queue;
 use crate::session::{BackendSession, SessionCore};
+use crate::sse::{NoSse, SseLink};
 use crate::state::SessionState;
 use crate::stdio::{ChildCommand, StdioLink};
 use crate::streamable::{HttpClient, HttpLink};
@@ -37,7 +39,12 @@ struct Inner {
 /// How the server is reached, made once.
 #[derive(Debug)]
 enum Reach {
-    Http(Arc<HttpClient>),
+    Http {
+        client: Arc<HttpClient>,
+        /// What it offered the last time was HTTP+SSE.
+        sse: AtomicBool,
+    },
+    Sse(Arc<HttpClient>),
     Stdio(ChildCommand),
 }
 
@@ -46,7 +53,10 @@ impl Backend {
     pub fn new(config: BackendConfig, children: ChildLimit) -> Result<Self, ConfigError> {
         config.check()?;
         let reach = match &config.transport {
-            Transport::Http { url, headers } => Reach::Http(Arc::new(HttpClient::new(&config, url, headers)?)),
+            Transport::Http { url, headers } => {
+                Reach::Http { client: Arc::new(HttpClient::new(&config, url, headers)?), sse: AtomicBool::new(false) }
+            }
+            Transport::Sse { url, headers } => Reach::Sse(Arc::new(HttpClient::new(&config, url, headers)?)),
             Transport::Stdio { command, env, cwd } => {
                 Reach::Stdio(ChildCommand::new(command.clone(), env.clone(), cwd.clone(), children))
             }
@@ -70,30 +80,96 @@ impl Backend {
     /// `connect_timeout` and `request_timeout` together, whatever the server says meanwhile.
     pub async fn open(&self, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {
         let attempt = Attempt::start(&self.0)?;
-        let opened = self.connect(client).await;
+        let config = &self.0.config;
+        let after = config.connect_timeout.saturating_add(config.request_timeout);
+        let opened = timeout(after, self.connect(client))
+            .await
+            .unwrap_or_else(|_| Err(BackendError::TimedOut { backend: config.name.clone(), after }));
         attempt.finish(opened.as_ref().err());
         opened
     }
 
     async fn connect(&self, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {
+        match &self.0.reach {
+            Reach::Http { client: http, sse } => self.connect_http(http, sse, client).await,
+            Reach::Sse(http) => self.connect_sse(http, client).await.map_err(NoSse::into_error),
+            Reach::Stdio(command) => self.connect_stdio(command, client).await,
+        }
+    }
+
+    /// Streamable HTTP first. If the server refuses `initialize` in one of the ways that a server of the first revision does,
+    /// a GET shows whether it is one (2025-11-25, Transports, Backwards Compatibility).
+    async fn connect_http(
+        &self,
+        http: &Arc<HttpClient>,
+        sse: &AtomicBool,
+        client: &ClientHello,
+    ) -> Result<(BackendSession, Unsolicited), BackendError> {
+        if sse.load(Ordering::Relaxed) {
+            match self.connect_sse(http, client).await {
+                Err(NoSse::NotOffered(_)) => sse.store(false, Ordering::Relaxed),
+                opened => return opened.map_err(NoSse::into_error),
+            }
+        }
+        let (state, unsolicited) = self.state();
+        let link = HttpLink::new(Arc::clone(&self.0.config), Arc::clone(http), Arc::clone(&state));
+        let refused = match self.shake_hands(Link::Http(Arc::new(link)), state, unsolicited, client).await {
+            Err(refused @ BackendError::Refused { status: 400 | 404 | 405, .. }) => refused,
+            opened => return opened,
+        };
+        match self.connect_sse(http, client).await {
+            Err(NoSse::NotOffered(_)) => Err(refused),
+            opened => {
+                sse.store(opened.is_ok(), Ordering::Relaxed);
+                opened.map_err(NoSse::into_error)
+            }
+        }
+    }
+
+    async fn connect_sse(
+        &self,
+        http: &Arc<HttpClient>,
+        client: &ClientHello,
+    ) -> Result<(BackendSession, Unsolicited), NoSse> {
+        let (state, unsolicited) = self.state();
+        let link = SseLink::connect(&self.0.config, http, Arc::clone(&state)).await?;
+        self.shake_hands(Link::Sse(link), state, unsolicited, client).await.map_err(NoSse::Failed)
+    }
+
+    async fn connect_stdio(
+        &self,
+        command: &ChildCommand,
+        client: &ClientHello,
+    ) -> Result<(BackendSession, Unsolicited), BackendError> {
+        let (state, unsolicited) = self.state();
+        let link = Link::Stdio(StdioLink::start(Arc::clone(&self.0.config), command, Arc::clone(&state))?);
+        self.shake_hands(link, state, unsolicited, client).await.map_err(|error| match error {
+            // A child that ends before it answers has not started.
+            BackendError::Lost { backend, reason } | BackendError::Gone { backend, reason } => {
+                BackendError::Spawn { backend, reason }
+            }
+            error => error,
+        })
+    }
+
+    /// What the parts of a new session will share.
+    fn state(&self) -> (Arc<SessionState>, Unsolicited) {
         let config = &self.0.config;
         let (sender, receiver) = queue(UNSOLICITED_MAX, config.message_bytes_max);
         let state = Arc::new(SessionState::new(config.name.clone(), sender));
         let unsolicited = Unsolicited::new(receiver, Arc::clone(&state));
-        let link = match &self.0.reach {
-            Reach::Http(http) => {
-                Link::Http(Arc::new(HttpLink::new(Arc::clone(config), Arc::clone(http), Arc::clone(&state))))
-            }
-            Reach::Stdio(command) => Link::Stdio(StdioLink::start(Arc::clone(config), command, Arc::clone(&state))?),
-        };
-        let core = Arc::new(SessionCore::new(Arc::clone(config), link, state));
-        let server = initialize(&core, client).await.map_err(|error| match (&self.0.reach, error) {
-            // A child that ends before it answers has not started.
-            (Reach::Stdio(_), BackendError::Lost { backend, reason } | BackendError::Gone { backend, reason }) => {
-                BackendError::Spawn { backend, reason }
-            }
-            (_, error) => error,
-        })?;
+        (state, unsolicited)
+    }
+
+    async fn shake_hands(
+        &self,
+        link: Link,
+        state: Arc<SessionState>,
+        unsolicited: Unsolicited,
+        client: &ClientHello,
+    ) -> Result<(BackendSession, Unsolicited), BackendError> {
+        let core = Arc::new(SessionCore::new(Arc::clone(&self.0.config), link, state));
+        let server = initialize(&core, client).await?;
         Ok((BackendSession::new(core, server), unsolicited))
     }
 }

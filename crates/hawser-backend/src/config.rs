@@ -57,9 +57,17 @@ pub struct BackendConfig {
 /// How a backend is spoken to.
 #[derive(Clone)]
 pub enum Transport {
-    /// Streamable HTTP.
+    /// Streamable HTTP, or HTTP+SSE if the server turns out to speak only that (2025-11-25, Transports, Backwards
+    /// Compatibility).
     Http {
         /// The MCP endpoint.
+        url: Url,
+        /// Sent with every request to exactly this origin. All values are taken for secret.
+        headers: HeaderMap,
+    },
+    /// HTTP+SSE, the transport of the first revision (2024-11-05).
+    Sse {
+        /// Where the stream is opened.
         url: Url,
         /// Sent with every request to exactly this origin. All values are taken for secret.
         headers: HeaderMap,
@@ -153,7 +161,7 @@ impl BackendConfig {
             return Err(ConfigError::Zero { backend: backend(), limit });
         }
         match &self.transport {
-            Transport::Http { url, headers } => {
+            Transport::Http { url, headers } | Transport::Sse { url, headers } => {
                 if let Some(problem) = url_problem(url) {
                     return Err(ConfigError::Url { backend: backend(), problem });
                 }
@@ -198,8 +206,8 @@ impl fmt::Debug for Transport {
     /// Path, query, header values and variables may hold secrets, so they are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { url, headers } => f
-                .debug_struct("Http")
+            Self::Http { url, headers } | Self::Sse { url, headers } => f
+                .debug_struct(if matches!(self, Self::Sse { .. }) { "Sse" } else { "Http" })
                 .field("origin", &url.origin().ascii_serialization())
                 .field("headers", &headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>())
                 .finish(),

@@ -33,7 +33,7 @@ pub enum BackendError {
         /// How it ended.
         reason: String,
     },
-    /// The child was gone before it could read the request.
+    /// The child or the stream was gone before the request was sent.
     #[error("backend `{backend}` was gone before the request was sent: {reason}")]
     Gone {
         /// Which one.

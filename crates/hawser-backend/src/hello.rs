@@ -15,9 +15,9 @@ use crate::link::Link;
 use crate::name::BackendName;
 use crate::session::SessionCore;
 
-/// The first revision, which had another HTTP transport. On stdio its framing is that of the next one, so there it is
-/// spoken; many published servers know nothing newer.
-const REVISION_STDIO_ONLY: &str = "2024-11-05";
+/// The first revision, which had another HTTP transport. On stdio and over that transport its framing is that of the next
+/// one, so there it is spoken; many published servers know nothing newer.
+const REVISION_FIRST: &str = "2024-11-05";
 /// Longest quotation of a server's error message.
 const QUOTE_CHARS_MAX: usize = 200;
 
@@ -35,8 +35,9 @@ pub struct ClientHello {
 /// What the server said about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerHello {
-    /// The revision that the session speaks. A child process may also have chosen 2024-11-05; that counts as the oldest
-    /// revision here, with which it shares the framing. Over HTTP 2024-11-05 is refused: its transport is another one.
+    /// The revision that the session speaks. A child process, or a server over HTTP+SSE, may also have chosen
+    /// 2024-11-05; that counts as the oldest revision here, with which it shares the framing. Over streamable HTTP it is
+    /// refused: the transport of 2024-11-05 is another one.
     pub revision: Revision,
     /// `ServerCapabilities`, an object.
     pub capabilities: RawJson,
@@ -79,7 +80,7 @@ async fn shake_hands(core: &Arc<SessionCore>, client: &ClientHello) -> Result<Se
             ExchangeItem::Failed(error) => return Err(error),
         }
     };
-    let server = ServerHello::read(&core.config.name, &outcome, matches!(core.link, Link::Stdio(_)))?;
+    let server = ServerHello::read(&core.config.name, &outcome, !matches!(core.link, Link::Http(_)))?;
     core.link.settle(server.revision);
     core.link.send(&Message::Notification(Notification::new(client_notification::INITIALIZED, None))).await?;
     Ok(server)
@@ -96,7 +97,7 @@ impl ClientHello {
 }
 
 impl ServerHello {
-    fn read(backend: &BackendName, outcome: &Outcome, stdio: bool) -> Result<Self, BackendError> {
+    fn read(backend: &BackendName, outcome: &Outcome, first_too: bool) -> Result<Self, BackendError> {
         let broken = |reason: String| BackendError::Protocol { backend: backend.clone(), reason };
         let result = match outcome {
             Outcome::Result(result) => result,
@@ -108,7 +109,7 @@ impl ServerHello {
         let members = Members::read(result, &["protocolVersion", "capabilities", "serverInfo", "instructions"])
             .map_err(|error| broken(format!("the answer to initialize: {error}")))?;
         let named = members.string("protocolVersion").unwrap_or_default();
-        let revision = revision(&named, stdio).ok_or_else(|| broken(unspoken(&named, stdio)))?;
+        let revision = revision(&named, first_too).ok_or_else(|| broken(unspoken(&named, first_too)))?;
         let object = |name: &str| match members.get(name) {
             None => Ok(RawJson::empty_object()),
             Some(value) if value.is_object() => detached(&value).map_err(|error| broken(error.to_string())),
@@ -123,15 +124,15 @@ impl ServerHello {
 }
 
 /// The revision to speak with a server that named this one.
-fn revision(named: &str, stdio: bool) -> Option<Revision> {
-    let oldest = (stdio && named == REVISION_STDIO_ONLY).then_some(Revision::V2025_03_26);
+fn revision(named: &str, first_too: bool) -> Option<Revision> {
+    let oldest = (first_too && named == REVISION_FIRST).then_some(Revision::V2025_03_26);
     oldest.or_else(|| Revision::from_name(named).filter(|revision| revision.is_legacy()))
 }
 
-fn unspoken(named: &str, stdio: bool) -> String {
+fn unspoken(named: &str, first_too: bool) -> String {
     let spoken: Vec<&str> =
-        stdio.then_some(REVISION_STDIO_ONLY).into_iter().chain(Revision::LEGACY.map(Revision::as_str)).collect();
-    let over = if stdio { "stdio" } else { "HTTP" };
+        first_too.then_some(REVISION_FIRST).into_iter().chain(Revision::LEGACY.map(Revision::as_str)).collect();
+    let over = if first_too { "stdio and HTTP+SSE" } else { "streamable HTTP" };
     format!("it wants protocol version {:?}, but only {} are spoken over {over}", clip(named), spoken.join(", "))
 }
 
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_revision_is_accepted_on_stdio_only_and_counts_as_the_oldest_spoken() {
+    fn the_first_revision_is_not_accepted_over_streamable_http_and_counts_as_the_oldest_spoken() {
         assert_eq!(revision("2024-11-05", true), Some(Revision::V2025_03_26));
         assert_eq!(revision("2024-11-05", false), None);
         for other in ["2024-10-07", "2024-11-05 ", "2026-07-28", ""] {

@@ -1,5 +1,6 @@
-//! Connections to MCP servers of the session era: streamable HTTP (revisions 2025-03-26 to 2025-11-25) and child
-//! processes that speak over stdio (these also 2024-11-05, which has the same framing there).
+//! Connections to MCP servers of the session era: streamable HTTP (revisions 2025-03-26 to 2025-11-25), HTTP+SSE (the
+//! transport of 2024-11-05), and child processes that speak over stdio (these also 2024-11-05, which has the same framing
+//! there).
 //!
 //! - [`Backend`]: one configured server. [`Backend::open`] performs `initialize` and gives a session;
 //! - [`BackendSession`]: one session, with the capabilities of the *end* client, so that the server asks only for what
@@ -23,6 +24,7 @@ mod name;
 mod questions;
 mod queue;
 mod session;
+mod sse;
 mod state;
 mod stdio;
 mod streamable;

@@ -1,4 +1,4 @@
-//! The two ways to reach a server, behind one face.
+//! The ways to reach a server, behind one face.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 use crate::multiplex::MultiplexFlow;
+use crate::sse::{SseFlow, SseLink};
 use crate::stdio::StdioLink;
 use crate::streamable::{HttpFlow, HttpLink};
 
@@ -15,6 +16,7 @@ use crate::streamable::{HttpFlow, HttpLink};
 #[derive(Debug)]
 pub(crate) enum Link {
     Http(Arc<HttpLink>),
+    Sse(Arc<SseLink>),
     Stdio(Arc<StdioLink>),
 }
 
@@ -22,6 +24,7 @@ pub(crate) enum Link {
 #[derive(Debug)]
 pub(crate) enum Flow {
     Http(Box<HttpFlow>),
+    Sse(SseFlow),
     Stdio(MultiplexFlow),
 }
 
@@ -30,6 +33,7 @@ impl Link {
     pub(crate) async fn begin(&self, id: u64, request: &Request) -> Result<Flow, BackendError> {
         match self {
             Self::Http(link) => Ok(Flow::Http(Box::new(link.begin(id, request)))),
+            Self::Sse(link) => link.begin(id, request).map(Flow::Sse),
             Self::Stdio(link) => link.begin(id, request).await.map(Flow::Stdio),
         }
     }
@@ -38,6 +42,7 @@ impl Link {
     pub(crate) async fn send(&self, message: &Message) -> Result<(), BackendError> {
         match self {
             Self::Http(link) => link.send(message).await,
+            Self::Sse(link) => link.send(message).await,
             Self::Stdio(link) => link.send(message).await,
         }
     }
@@ -46,6 +51,7 @@ impl Link {
     pub(crate) fn send_in_background(&self, message: Message) {
         match self {
             Self::Http(link) => link.send_in_background(message),
+            Self::Sse(link) => link.send_in_background(message),
             Self::Stdio(link) => link.send_in_background(&message),
         }
     }
@@ -54,6 +60,7 @@ impl Link {
     pub(crate) fn settle(&self, revision: Revision) {
         match self {
             Self::Http(link) => link.settle(revision),
+            Self::Sse(link) => link.settle(revision),
             Self::Stdio(link) => link.settle(revision),
         }
     }
@@ -62,8 +69,8 @@ impl Link {
     pub(crate) fn listen(&self) {
         match self {
             Self::Http(link) => link.listen(),
-            // A pipe has no second stream: everything arrives already.
-            Self::Stdio(_) => {}
+            // There is no second stream: everything arrives already.
+            Self::Sse(_) | Self::Stdio(_) => {}
         }
     }
 
@@ -71,7 +78,7 @@ impl Link {
     pub(crate) fn has_heard_since(&self, since: Instant) -> bool {
         match self {
             Self::Http(link) => link.has_heard_since(since),
-            Self::Stdio(_) => true,
+            Self::Sse(_) | Self::Stdio(_) => true,
         }
     }
 
@@ -79,6 +86,7 @@ impl Link {
     pub(crate) async fn close(&self) {
         match self {
             Self::Http(link) => link.delete().await,
+            Self::Sse(link) => link.ended().await,
             Self::Stdio(link) => link.stopped().await,
         }
     }
@@ -87,8 +95,8 @@ impl Link {
     pub(crate) fn close_in_background(&self) {
         match self {
             Self::Http(link) => link.delete_in_background(),
-            // The child's supervisor notices that the session is over.
-            Self::Stdio(_) => {}
+            // The stream's reader, or the child's supervisor, notices that the session is over.
+            Self::Sse(_) | Self::Stdio(_) => {}
         }
     }
 }
@@ -98,6 +106,7 @@ impl Flow {
     pub(crate) async fn next(&mut self) -> ExchangeItem {
         match self {
             Self::Http(flow) => flow.next().await,
+            Self::Sse(flow) => flow.next().await,
             Self::Stdio(flow) => flow.next().await,
         }
     }

@@ -18,7 +18,7 @@ pub(crate) enum Ending {
     Closed,
     /// The server does not know it any more.
     Forgotten,
-    /// The child ended, or had to be ended.
+    /// The child or the stream ended, or had to be ended.
     Died(String),
 }
 

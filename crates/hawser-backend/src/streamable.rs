@@ -6,6 +6,7 @@ mod link;
 mod listen;
 mod verdict;
 
-pub(crate) use client::HttpClient;
-pub(crate) use flow::HttpFlow;
-pub(crate) use link::HttpLink;
+pub(crate) use client::{HttpClient, NotAccepted, PROTOCOL_VERSION, SendFailure, accept, causes};
+pub(crate) use flow::{HttpFlow, carries_message};
+pub(crate) use link::{HttpLink, in_background};
+pub(crate) use verdict::{Media, media};

@@ -156,7 +156,11 @@ const BACKENDS: &[Row] = &[
             ("hawser-backend/src/stdio/link.rs", "WRITE_WAIT_MAX: Duration = Duration::from_secs(10);"),
         ],
     ),
-    ("before it is stopped | 100 |", &[("hawser-backend/src/stdio/reader.rs", "GARBAGE_LINES_MAX: u32 = 100;")]),
+    ("it is given up | 100 |", &[("hawser-backend/src/multiplex/sorter.rs", "GARBAGE_MAX: u32 = 100;")]),
+    (
+        "address for messages that a server over HTTP+SSE names | 8 KiB |",
+        &[("hawser-backend/src/sse/address.rs", "ADDRESS_BYTES_MAX: usize = 8 * 1024;")],
+    ),
     (
         "4 KiB a line, 20 lines a second",
         &[

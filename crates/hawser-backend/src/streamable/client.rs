@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use hawser_mcp::Limits;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, ResponseFuture};
@@ -19,6 +21,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tower::Service;
 use url::Url;
 
+use super::verdict::{Verdict, judge};
 use crate::config::{BackendConfig, ConfigError};
 
 /// Idle connections kept per backend.
@@ -27,6 +30,9 @@ const IDLE_MAX: usize = 32;
 const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// A quiet stream's peer is asked for a sign of life this often.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How much of a refusal is read.
+pub(super) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
 const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const ACCEPT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -43,6 +49,7 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 /// One backend's client. It follows no redirect: the credentials go to the configured origin only.
 pub(crate) struct HttpClient {
     client: Client<Within, Full<Bytes>>,
+    url: Url,
     uri: Uri,
     headers: HeaderMap,
 }
@@ -70,12 +77,23 @@ impl HttpClient {
             .pool_idle_timeout(IDLE_TIME_MAX)
             .pool_max_idle_per_host(IDLE_MAX)
             .build(Within { connector: https, time_max: config.connect_timeout });
-        Ok(Self { client, uri, headers })
+        Ok(Self { client, url: url.clone(), uri, headers })
+    }
+
+    /// The configured address.
+    pub(crate) const fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Sends a message. Nothing happens until the future is polled.
     pub(crate) fn post(&self, session: &HeaderMap, body: Bytes) -> ResponseFuture {
+        self.post_to(&self.uri, session, body)
+    }
+
+    /// Sends a message to another address, which must be of the same origin: the configured headers go along.
+    pub(crate) fn post_to(&self, uri: &Uri, session: &HeaderMap, body: Bytes) -> ResponseFuture {
         let mut request = self.request(Method::POST, session, Full::new(body));
+        request.uri_mut().clone_from(uri);
         request.headers_mut().insert(CONTENT_TYPE, JSON);
         request.headers_mut().insert(ACCEPT, ACCEPT_BOTH);
         self.client.request(request)
@@ -123,6 +141,41 @@ fn tls_config(needed: bool) -> Result<ClientConfig, rustls::Error> {
     } else {
         builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
     })
+}
+
+/// Why a message that expects no answer of its own was not taken.
+pub(crate) enum NotAccepted {
+    /// The session is over.
+    SessionGone,
+    /// Just a status.
+    Refused(StatusCode),
+}
+
+/// "If the server accepts the input, it MUST return 202"; any other success is taken for one, too.
+pub(crate) async fn accept(response: Response<Incoming>, in_session: bool, limits: &Limits) -> Result<(), NotAccepted> {
+    let status = response.status();
+    let body = read_up_to(response.into_body(), REFUSAL_BYTES_MAX).await;
+    if status.is_success() {
+        return Ok(());
+    }
+    match judge(status, in_session, &body, limits, None) {
+        Verdict::SessionGone => Err(NotAccepted::SessionGone),
+        Verdict::Answer(_) | Verdict::Refused => Err(NotAccepted::Refused(status)),
+    }
+}
+
+/// The start of a body; what follows is not read.
+async fn read_up_to(mut body: Incoming, bytes_max: usize) -> Bytes {
+    let mut read = BytesMut::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { continue };
+        let room = bytes_max.saturating_sub(read.len());
+        read.extend_from_slice(data.get(..room).unwrap_or(&data));
+        if read.len() >= bytes_max {
+            break;
+        }
+    }
+    read.freeze()
 }
 
 /// What a failed exchange of HTTP messages means for the request.

@@ -18,8 +18,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::ResponseFuture;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::client::{SendFailure, causes};
-use super::link::{HttpLink, REFUSAL_BYTES_MAX, in_background};
+use super::client::{REFUSAL_BYTES_MAX, SendFailure, causes};
+use super::link::{HttpLink, in_background};
 use super::verdict::{Media, Verdict, judge, media, session_id};
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
@@ -333,7 +333,7 @@ impl Position {
 }
 
 /// A priming event has no data; other event types are not the protocol's.
-pub(super) fn carries_message(event: &SseEvent) -> bool {
+pub(crate) fn carries_message(event: &SseEvent) -> bool {
     !event.data.is_empty() && event.event.as_deref().is_none_or(|event| event.is_empty() || event == "message")
 }
 

@@ -4,24 +4,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hawser_mcp::{Body, Message, Request, Revision, method, parse_body};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::client::{HttpClient, PROTOCOL_VERSION, SESSION_ID, SendFailure};
+use super::client::{HttpClient, NotAccepted, PROTOCOL_VERSION, SESSION_ID, SendFailure, accept};
 use super::flow::HttpFlow;
-use super::verdict::{Verdict, judge};
 use crate::config::BackendConfig;
 use crate::error::BackendError;
 use crate::state::{Ending, SessionState};
 
-/// How much of a refusal is read.
-pub(super) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// Messages of our own (pongs, cancellations) that may be on their way at a time.
 const BACKGROUND_MAX: usize = 16;
 /// How long a goodbye may take.
@@ -65,24 +60,14 @@ impl HttpLink {
         let sending = async {
             let response = self.client.post(&self.session_headers(), message.to_bytes());
             let response = response.await.map_err(|error| self.failure(SendFailure::of(&error)))?;
-            self.accept(response).await
+            accept(response, self.in_session(), &self.config.limits).await.map_err(|refused| match refused {
+                NotAccepted::SessionGone => self.gone(),
+                NotAccepted::Refused(status) => self.refused(status),
+            })
         };
         timeout(self.config.request_timeout, sending).await.unwrap_or_else(|_| {
             Err(BackendError::TimedOut { backend: self.config.name.clone(), after: self.config.request_timeout })
         })
-    }
-
-    /// "If the server accepts the input, it MUST return 202"; any other success is taken for one, too.
-    async fn accept(&self, response: Response<Incoming>) -> Result<(), BackendError> {
-        let status = response.status();
-        let body = read_up_to(response.into_body(), REFUSAL_BYTES_MAX).await;
-        if status.is_success() {
-            return Ok(());
-        }
-        match judge(status, self.in_session(), &body, &self.config.limits, None) {
-            Verdict::SessionGone => Err(self.gone()),
-            Verdict::Answer(_) | Verdict::Refused => Err(self.refused(status)),
-        }
     }
 
     pub(crate) fn send_in_background(self: &Arc<Self>, message: Message) {
@@ -208,22 +193,8 @@ impl HttpLink {
 }
 
 /// Runs something to its end that nobody waits for. Without a runtime there is no connection left either.
-pub(super) fn in_background(work: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn in_background(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(work);
     }
-}
-
-/// The start of a body; what follows is not read.
-async fn read_up_to(mut body: Incoming, bytes_max: usize) -> Bytes {
-    let mut read = BytesMut::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        let Ok(data) = frame.into_data() else { continue };
-        let room = bytes_max.saturating_sub(read.len());
-        read.extend_from_slice(data.get(..room).unwrap_or(&data));
-        if read.len() >= bytes_max {
-            break;
-        }
-    }
-    read.freeze()
 }

@@ -7,6 +7,8 @@ mod failures;
 mod hostile;
 mod scripted;
 mod sessions;
+mod sse;
+mod sse_server;
 mod stdio;
 mod stdio_failures;
 mod streams;

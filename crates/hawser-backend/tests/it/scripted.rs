@@ -24,6 +24,8 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
@@ -68,7 +70,8 @@ impl Scripted {
                 let (head, body) = request.into_parts();
                 let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
                 let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-                let call = Call { method: head.method, headers: head.headers, body };
+                let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
+                let call = Call { method: head.method, path, query, headers: head.headers, body };
                 seen.lock().unwrap().push(call.clone());
                 counted.send_modify(|count| *count += 1);
                 script(&call).unwrap_or_else(|| plain(&call))

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use http::HeaderName;
+use secrecy::SecretString;
 use serde::Serialize;
 
 use super::scalar::{show_duration, show_size};
@@ -134,7 +136,7 @@ impl Outline {
 /// Where a backend is, as it may be shown: a URL without its query, a command without what sounds like a secret.
 pub(crate) fn target(backend: &BackendSettings) -> String {
     match &backend.transport {
-        Transport::Http { url, .. } => {
+        Transport::Http { url, .. } | Transport::Sse { url, .. } => {
             let mut shown = url.clone();
             shown.set_query(None);
             if url.query().is_some() { format!("{shown}?…") } else { shown.to_string() }
@@ -153,7 +155,8 @@ fn quote(word: &str) -> String {
 
 fn backend(backend: &BackendSettings) -> BackendOutline {
     let (transport, sets) = match &backend.transport {
-        Transport::Http { headers, .. } => ("http", headers.iter().map(|(name, _)| name.to_string()).collect()),
+        Transport::Http { headers, .. } => ("http", names(headers)),
+        Transport::Sse { headers, .. } => ("sse", names(headers)),
         Transport::Stdio { env, .. } => ("stdio", env.iter().map(|(name, _)| name.clone()).collect()),
     };
     BackendOutline {
@@ -167,6 +170,10 @@ fn backend(backend: &BackendSettings) -> BackendOutline {
         timeout: show_duration(backend.timeout),
         sets,
     }
+}
+
+fn names(headers: &[(HeaderName, SecretString)]) -> Vec<String> {
+    headers.iter().map(|(name, _)| name.to_string()).collect()
 }
 
 fn login(settings: &Settings) -> Vec<String> {

@@ -93,9 +93,16 @@ pub struct BackendSettings {
 /// How a backend is reached.
 #[derive(Debug)]
 pub enum Transport {
-    /// Streamable HTTP.
+    /// Streamable HTTP, or HTTP+SSE if the server turns out to speak only that.
     Http {
         /// The MCP endpoint.
+        url: Url,
+        /// Headers sent with every request.
+        headers: Vec<(http::HeaderName, SecretString)>,
+    },
+    /// HTTP+SSE, the transport of revision 2024-11-05.
+    Sse {
+        /// Where the stream is opened.
         url: Url,
         /// Headers sent with every request.
         headers: Vec<(http::HeaderName, SecretString)>,

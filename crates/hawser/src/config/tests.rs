@@ -97,6 +97,16 @@ limits: { request_body: 4MiB, response_body: 16MiB, depth: 64, children: 64, req
 "#;
 
 #[test]
+fn a_url_says_how_it_is_spoken_to() {
+    let settings = good(
+        "backends: { a: { url: http://h/ }, b: { url: http://h/, transport: auto }, c: { url: http://h/sse, transport: sse } }",
+    );
+    let [a, b, c] = &settings.backends[..] else { panic!("{:?}", settings.backends) };
+    assert!(matches!((&a.transport, &b.transport), (Transport::Http { .. }, Transport::Http { .. })));
+    assert!(matches!(&c.transport, Transport::Sse { url, .. } if url.path() == "/sse"));
+}
+
+#[test]
 fn every_key_is_read() {
     let settings = good(&EVERY_KEY.replace("$HASH", HASH));
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8420");

@@ -48,12 +48,15 @@ pub(super) struct File {
     pub(super) limits: Option<Limits>,
 }
 
-/// One MCP server: `url` for streamable HTTP, or `command` for a child process on stdio.
+/// One MCP server: `url` for HTTP, or `command` for a child process on stdio.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Backend {
-    /// The server's MCP endpoint (streamable HTTP).
+    /// The server's MCP endpoint.
     pub(super) url: Option<Text>,
+    /// How `url` is spoken to. `auto` (default): streamable HTTP, or HTTP+SSE where the server knows only that. `sse`: HTTP+SSE,
+    /// the transport of revision 2024-11-05.
+    pub(super) transport: Option<Text>,
     /// Headers sent with every request to `url`. Secrets as `env:NAME` or `file:PATH`.
     pub(super) headers: Option<Entries<String>>,
     /// The program to start and its arguments. A list is taken as it is, a string is split like a shell would; no shell runs.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::http::StatusCode;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE,
 };
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::routing::get;
 use bytes::Bytes;
 use hawser_authserver::{AuthServer, AuthServerConfig, DevelopmentLogin, LocalUser, LoginMethods};
@@ -19,7 +19,7 @@ use hawser_gateway::{EndpointConfig, Gateway, GatewayConfig, GatewayDependencies
 use hawser_identity::{Authenticator, ExternalIssuer, HttpFetcher, IdentityConfig, LocalIssuer, Resource};
 use hawser_owner::{Clock, Entropy, KeyRing, SystemEntropy, Timestamp};
 use hawser_store::Store;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::http::Service;
 use super::issuer::Embedded;
@@ -236,14 +236,10 @@ fn open_backend(settings: &Settings, backend: &BackendSettings, children: &Child
 fn transport(transport: &config::Transport) -> hawser_backend::Transport {
     match transport {
         config::Transport::Http { url, headers } => {
-            let mut map = axum::http::HeaderMap::new();
-            for (name, value) in headers {
-                if let Ok(mut value) = axum::http::HeaderValue::from_str(value.expose_secret()) {
-                    value.set_sensitive(true);
-                    map.append(name.clone(), value);
-                }
-            }
-            hawser_backend::Transport::Http { url: url.clone(), headers: map }
+            hawser_backend::Transport::Http { url: url.clone(), headers: header_map(headers) }
+        }
+        config::Transport::Sse { url, headers } => {
+            hawser_backend::Transport::Sse { url: url.clone(), headers: header_map(headers) }
         }
         config::Transport::Stdio { program, arguments, env, cwd } => hawser_backend::Transport::Stdio {
             command: std::iter::once(program.clone()).chain(arguments.iter().cloned()).collect(),
@@ -251,6 +247,17 @@ fn transport(transport: &config::Transport) -> hawser_backend::Transport {
             cwd: cwd.clone(),
         },
     }
+}
+
+fn header_map(headers: &[(HeaderName, SecretString)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        if let Ok(mut value) = HeaderValue::from_str(value.expose_secret()) {
+            value.set_sensitive(true);
+            map.append(name.clone(), value);
+        }
+    }
+    map
 }
 
 /// Everything that is not an MCP endpoint: the authorization server, and the metadata of the protected resources.

@@ -211,6 +211,8 @@ fn keys_of_the_other_transport() {
         "backends:
   a: { url: http://h/, env: { A: b }, cwd: / }
   b: { command: x, headers: { A: b } }
+  c: { command: x, transport: sse }
+  d: { url: http://h/, transport: ssh }
 ",
         "error: `backends.a.env` only has a meaning with `command`
  --> hawser.yaml:2:31
@@ -232,6 +234,20 @@ error: `backends.b.headers` only has a meaning with `url`
 3 |   b: { command: x, headers: { A: * } }
   |                               ^
   = help: remove `headers`
+
+error: `backends.c.transport` only has a meaning with `url`
+ --> hawser.yaml:4:31
+  |
+4 |   c: { command: x, transport: sse }
+  |                               ^^^
+  = help: remove `transport`
+
+error: `backends.d.transport` cannot be `ssh`
+ --> hawser.yaml:5:35
+  |
+5 |   d: { url: http://h/, transport: ssh }
+  |                                   ^^^
+  = help: did you mean `sse`?
 ",
     );
 }

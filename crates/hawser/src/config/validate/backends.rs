@@ -109,9 +109,22 @@ fn backend(
 fn http_transport(check: &mut Check<'_>, name: &Name, url: &Text, wire: &Backend) -> Option<Transport> {
     misplaced(check, name, "env", wire.env.as_ref().and_then(first_key), "command");
     misplaced(check, name, "cwd", wire.cwd.as_ref().map(Source::of), "command");
+    let dialects = [("auto", Dialect::Auto), ("sse", Dialect::Sse)];
+    let dialect = check.choice(&format!("backends.{name}.transport"), wire.transport.as_ref(), &dialects);
+    let dialect = dialect.unwrap_or(Dialect::Auto);
     let headers = headers(check, name, wire.headers.as_ref());
     let url = read_url(check, &format!("backends.{name}.url"), url)?;
-    Some(Transport::Http { url, headers })
+    Some(match dialect {
+        Dialect::Auto => Transport::Http { url, headers },
+        Dialect::Sse => Transport::Sse { url, headers },
+    })
+}
+
+/// What is spoken over HTTP.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Auto,
+    Sse,
 }
 
 fn stdio_transport(
@@ -121,6 +134,7 @@ fn stdio_transport(
     wire: &Backend,
 ) -> Option<Transport> {
     misplaced(check, name, "headers", wire.headers.as_ref().and_then(first_key), "url");
+    misplaced(check, name, "transport", wire.transport.as_ref().map(Source::of), "url");
     let env = environment(check, name, wire.env.as_ref());
     let cwd = wire.cwd.as_ref().map(|cwd| check.around.path(&cwd.value));
     let read = match &command.value {
