@@ -123,7 +123,10 @@ const BACKENDS: &[Row] = &[
             ("hawser-backend/src/streamable/flow.rs", "EVENT_ID_BYTES_MAX: usize = 1024;"),
         ],
     ),
-    ("that is read | 64 KiB |", &[("hawser-backend/src/streamable/link.rs", "REFUSAL_BYTES_MAX: usize = 64 * 1024;")]),
+    (
+        "that is read | 64 KiB |",
+        &[("hawser-backend/src/streamable/client.rs", "REFUSAL_BYTES_MAX: usize = 64 * 1024;")],
+    ),
     ("bring nothing | 5 |", &[("hawser-backend/src/streamable/flow.rs", "FRUITLESS_MAX: u32 = 5;")]),
     (
         "50 ms to 24 h, as the server says; 1 s if it says nothing |",

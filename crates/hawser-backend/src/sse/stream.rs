@@ -105,13 +105,11 @@ impl EventStream {
     /// Takes a chunk line by line: what came before an error counts, however the bytes were cut.
     fn take(&mut self, chunk: &[u8]) {
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            match self.decoder.push(piece) {
-                Ok(events) => self.ready.extend(events),
-                Err(_) => {
-                    self.too_large = true;
-                    return;
-                }
-            }
+            let Ok(events) = self.decoder.push(piece) else {
+                self.too_large = true;
+                return;
+            };
+            self.ready.extend(events);
         }
     }
 }
