@@ -89,6 +89,14 @@ async fn through_the_gateway_to_a_child_process(who: Who) -> Result<()> {
     everything_works(who, &gateway.mcp()?, PREFIX).await
 }
 
+/// A server that knows the transport of 2024-11-05 only, found out or told.
+async fn through_the_gateway_over_sse(who: Who, transport: &str) -> Result<()> {
+    let everything = Everything::start_sse().await?;
+    let backend = json!({ "url": everything.url(), "transport": transport });
+    let gateway = Gateway::with_users(json!({ "backends": { "everything": backend } })).await?;
+    everything_works(who, &gateway.mcp()?, PREFIX).await
+}
+
 #[tokio::test]
 async fn python_directly() -> Result<()> {
     directly(Who::Python).await
@@ -105,6 +113,11 @@ async fn python_through_the_gateway_to_a_child_process() -> Result<()> {
 }
 
 #[tokio::test]
+async fn python_through_the_gateway_over_sse() -> Result<()> {
+    through_the_gateway_over_sse(Who::Python, "sse").await
+}
+
+#[tokio::test]
 async fn typescript_directly() -> Result<()> {
     directly(Who::TypeScript).await
 }
@@ -117,6 +130,11 @@ async fn typescript_through_the_gateway() -> Result<()> {
 #[tokio::test]
 async fn typescript_through_the_gateway_to_a_child_process() -> Result<()> {
     through_the_gateway_to_a_child_process(Who::TypeScript).await
+}
+
+#[tokio::test]
+async fn typescript_through_the_gateway_over_sse_that_nobody_configured() -> Result<()> {
+    through_the_gateway_over_sse(Who::TypeScript, "auto").await
 }
 
 #[tokio::test]
