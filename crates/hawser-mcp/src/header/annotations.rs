@@ -13,6 +13,8 @@ const HEADERS_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = 128;
 /// Deepest schema that is looked into. Messages of a backend are bounded too; this function does not rely on it.
 const DEPTH_MAX: usize = 128;
+/// Largest schema with annotations, in bytes: every level is read anew.
+const SCHEMA_BYTES_MAX: usize = 256 * 1024;
 /// Keywords whose values are maps of schemas under free names.
 const MAPS: [&str; 4] = ["patternProperties", "dependentSchemas", "$defs", "definitions"];
 /// Keywords whose values are data, not schemas.
@@ -27,6 +29,9 @@ pub enum BadAnnotation {
     /// Nested too deeply to be checked.
     #[error("the tool's `inputSchema` is nested deeper than {DEPTH_MAX} levels")]
     Depth,
+    /// Too large to be checked.
+    #[error("an `inputSchema` with `x-mcp-header` may have at most {SCHEMA_BYTES_MAX} bytes")]
+    TooLarge,
     /// Not the name of a header.
     #[error("`x-mcp-header` must be a header name of 1 to {NAME_BYTES_MAX} bytes (RFC 9110 section 5.1)")]
     Name,
@@ -55,13 +60,16 @@ pub(super) struct Annotation {
 
 /// All marked properties of a tool.
 pub(super) fn find(tool: &RawJson) -> Result<Vec<Annotation>, BadAnnotation> {
-    // Most tools have none: this spares the walk. A name may be written with escapes.
-    if !tool.as_str().contains(KEYWORD) && !tool.as_str().contains("\\u") {
+    // Most tools have none: this spares the walk.
+    if !may_hold_keyword(tool.as_str()) {
         return Ok(Vec::new());
     }
     let Some(schema) = Members::read(tool, &["inputSchema"])?.get("inputSchema") else {
         return Ok(Vec::new());
     };
+    if may_hold_keyword(schema.as_str()) && schema.bytes().len() > SCHEMA_BYTES_MAX {
+        return Err(BadAnnotation::TooLarge);
+    }
     let mut search = Search { found: Vec::new(), path: Vec::new() };
     search.schema(&schema, true, 0)?;
     Ok(search.found)
@@ -82,7 +90,7 @@ impl Search {
             return self.elements(schema, depth);
         }
         // Schemas without any annotation below may be as odd as they like: they are passed on, not acted on.
-        if !schema.as_str().contains(KEYWORD) && !schema.as_str().contains("\\u") {
+        if !may_hold_keyword(schema.as_str()) {
             return Ok(());
         }
         let members = Members::read(schema, &[KEYWORD, "properties", "type"])?;
@@ -137,6 +145,17 @@ impl Search {
         self.found.push(Annotation { name, path: self.path.clone() });
         Ok(())
     }
+}
+
+/// Whether the keyword can be in this JSON text: as it is, or with some of its letters escaped.
+fn may_hold_keyword(text: &str) -> bool {
+    let escaped_letter = |(at, _): (usize, &str)| {
+        let digits = text.get(at + 4..at + 6);
+        digits
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            .is_some_and(|byte| KEYWORD.as_bytes().contains(&byte))
+    };
+    text.contains(KEYWORD) || text.match_indices("\\u00").any(escaped_letter)
 }
 
 /// RFC 9110 section 5.6.2.
