@@ -19,3 +19,7 @@ mod rounds;
 mod streams;
 mod tasks;
 mod trace_context;
+mod translate_errors;
+mod translate_lists;
+mod translate_questions;
+mod translate_results;

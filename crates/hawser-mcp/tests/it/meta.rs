@@ -144,7 +144,7 @@ fn what_cannot_be_read_cannot_be_stamped() {
 
 #[test]
 fn a_legacy_backend_sees_nothing_of_the_modern_era() {
-    let params = FULL.replacen("{", r#"{"inputResponses":{"a":{}},"requestState":"s","task":{"ttl":1},"#, 1);
+    let params = FULL.replacen('{', r#"{"inputResponses":{"a":{}},"requestState":"s","task":{"ttl":1},"#, 1);
     let out = strip_request(Some(&raw(&params))).unwrap().unwrap();
     let read: Value = out.read().unwrap();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
