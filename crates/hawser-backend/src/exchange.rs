@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_mcp::{Message, Notification, Outcome, RawJson, Request, method, notification};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::BackendError;
@@ -71,6 +72,15 @@ impl Exchange {
                 Err(_) if self.may_wait_on() => {}
                 Err(_) => return self.time_out(),
             }
+        }
+    }
+
+    /// Tells when the server has closed a connection whose stream goes on (2025-11-25, Transports, Sending Messages 6): it wants
+    /// to be polled. The exchange does that by itself; whoever forwards it may do likewise.
+    pub fn pauses(&self) -> Option<Arc<Notify>> {
+        match &self.flow {
+            Some(Flow::Http(flow)) => Some(flow.pauses()),
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
 use hawser_mcp::{ErrorObject, Outcome, RawJson, RequestId, Response, code, method, notification};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -46,6 +47,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
         Ok(started) => started,
         Err(error) => return Some(Err(failure(call, &error))),
     };
+    let mut pauses = exchange.pauses();
     let mut repeatable = true;
     let mut messages = 0;
     let mut counted_since = Instant::now();
@@ -71,6 +73,10 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 continue;
             }
             item = exchange.next() => item,
+            () = paused(pauses.as_deref()) => {
+                out.pause();
+                continue;
+            }
         };
         messages += 1;
         match item {
@@ -85,6 +91,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                     Ok(started) => started,
                     Err(error) => return Some(Err(failure(call, &error))),
                 };
+                pauses = exchange.pauses();
             }
             ExchangeItem::Notification(found) => {
                 // What the client has seen cannot be taken back by a silent second attempt.
@@ -110,6 +117,14 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 }
             }
         }
+    }
+}
+
+/// Waits until the backend has closed the connection of a stream that goes on.
+async fn paused(pauses: Option<&Notify>) {
+    match pauses {
+        Some(pauses) => pauses.notified().await,
+        None => std::future::pending().await,
     }
 }
 

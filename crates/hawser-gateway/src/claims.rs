@@ -1,7 +1,10 @@
 //! What a session id carries under its seal.
 
+use aws_lc_rs::digest;
 use hawser_mcp::{Members, RawJson, Revision};
 use hawser_owner::{HandleKind, Payload};
+
+use crate::event_log::StreamKind;
 
 /// Random name of a session in memory and in the store; never shown to clients outside the seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,6 +147,69 @@ impl Payload for CursorClaims {
     }
 }
 
+/// Names the client that reads a stream, without naming it: a digest of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClientTag([u8; Self::BYTES]);
+
+impl ClientTag {
+    const BYTES: usize = 16;
+
+    /// The tag of a client; that of no client is one of its own.
+    pub(crate) fn of(client_id: Option<&str>) -> Self {
+        let mut tag = [0; Self::BYTES];
+        if let Some(client_id) = client_id {
+            let digest = digest::digest(&digest::SHA256, client_id.as_bytes());
+            tag.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        }
+        Self(tag)
+    }
+}
+
+/// The payload of an event id: a position in a stream of a session, and the client that may read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EventClaims {
+    pub(crate) session: SessionKey,
+    /// Of the log that numbers the streams.
+    pub(crate) epoch: u64,
+    pub(crate) kind: StreamKind,
+    pub(crate) stream: u64,
+    pub(crate) position: u64,
+    pub(crate) client: ClientTag,
+}
+
+impl Payload for EventClaims {
+    const KIND: HandleKind = HandleKind::Event;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.session.0);
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.push(match self.kind {
+            StreamKind::Call => 1,
+            StreamKind::Standing => 2,
+        });
+        out.extend_from_slice(&self.stream.to_be_bytes());
+        out.extend_from_slice(&self.position.to_be_bytes());
+        out.extend_from_slice(&self.client.0);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (session, rest) = bytes.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
+        let (kind, rest) = rest.split_first()?;
+        let (stream, rest) = rest.split_first_chunk()?;
+        let (position, rest) = rest.split_first_chunk()?;
+        let client = ClientTag(rest.try_into().ok()?);
+        let kind = match kind {
+            1 => StreamKind::Call,
+            2 => StreamKind::Standing,
+            _ => return None,
+        };
+        let (epoch, stream) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(*stream));
+        let position = u64::from_be_bytes(*position);
+        Some(Self { session: SessionKey(*session), epoch, kind, stream, position, client })
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -182,9 +248,22 @@ mod tests {
         }
 
         #[test]
+        fn positions_round_trip(key: [u8; 16], epoch: u64, call: bool, stream: u64, position: u64, client: Option<String>) {
+            let kind = if call { StreamKind::Call } else { StreamKind::Standing };
+            let client = ClientTag::of(client.as_deref());
+            let claims = EventClaims { session: SessionKey(key), epoch, kind, stream, position, client };
+            let mut bytes = Vec::new();
+            claims.encode(&mut bytes);
+            prop_assert_eq!(EventClaims::decode(&bytes), Some(claims));
+            bytes.pop();
+            prop_assert_eq!(EventClaims::decode(&bytes), None, "cut short");
+        }
+
+        #[test]
         fn no_bytes_make_a_decoder_panic(bytes: Vec<u8>) {
             let _ = SessionClaims::decode(&bytes);
             let _ = CursorClaims::decode(&bytes);
+            let _ = EventClaims::decode(&bytes);
         }
     }
 }

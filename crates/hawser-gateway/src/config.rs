@@ -64,6 +64,56 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Longest wait for the answer of a client to a backend's request.
     pub client_answer: Duration,
+    /// What is remembered of streams.
+    pub replay: ReplayLimits,
+}
+
+/// Bounds of what is remembered of streams, so that clients may take them up again.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayLimits {
+    /// Most events of one stream.
+    pub stream_events: usize,
+    /// Most bytes of one stream; a single larger event is kept alone.
+    pub stream_bytes: usize,
+    /// Most streams of one session.
+    pub streams: usize,
+    /// Most events of one session.
+    pub session_events: usize,
+    /// Most bytes of one session.
+    pub session_bytes: usize,
+    /// Most bytes of one owner's sessions.
+    pub owner_bytes: usize,
+    /// Most bytes of all sessions.
+    pub bytes: usize,
+    /// How long a stream is kept after its end, or after its GET was left.
+    pub kept: Duration,
+    /// How long a client is asked to wait before it takes up a stream again.
+    pub retry: Duration,
+    /// Most calls of one session that go on after their client has left.
+    pub session_unread: usize,
+    /// Most such calls of one owner.
+    pub owner_unread: usize,
+    /// Most such calls of all.
+    pub unread: usize,
+}
+
+impl Default for ReplayLimits {
+    fn default() -> Self {
+        Self {
+            stream_events: 1024,
+            stream_bytes: 16 * 1024 * 1024,
+            streams: 256,
+            session_events: 4096,
+            session_bytes: 32 * 1024 * 1024,
+            owner_bytes: 64 * 1024 * 1024,
+            bytes: 256 * 1024 * 1024,
+            kept: Duration::from_mins(5),
+            retry: Duration::from_secs(1),
+            session_unread: 32,
+            owner_unread: 128,
+            unread: 2048,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -79,6 +129,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             client_answer: Duration::from_mins(30),
+            replay: ReplayLimits::default(),
         }
     }
 }

@@ -27,16 +27,21 @@ use crate::credential::{Credential, Revocation};
 use crate::dispatch::{self, Caller};
 use crate::edge::{self, EdgeError, LAST_EVENT_ID, SESSION_ID};
 use crate::endpoint::Endpoint;
+use crate::event_log::{StreamKind, StreamNumber};
 use crate::initialize;
+use crate::outbox::StandingReader;
 use crate::pending::NotPending;
 use crate::profile::{self, BackendReport};
 use crate::refusal::{self, Rejection};
-use crate::reply::{self, Body, Work};
+use crate::reply::{self, Body, Got, Work};
+use crate::resumption::{self, EventWriter, Resumable, Resumed};
 use crate::session::Session;
 use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
 
 /// A GET stream may outlive its access token by this much.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
+/// What taking up a stream is called in the audit log.
+const RESUMING: &str = "GET with Last-Event-ID";
 /// How often memory is cleared of sessions whose time is up.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -315,8 +320,10 @@ impl Inner {
                 Ok(reply::json(StatusCode::BAD_REQUEST, RpcResponse::error(Some(request.id), &error).to_bytes()))
             }
             Message::Request(request) => {
+                let caller = Arc::new(caller);
+                let to = Resumable::new(Arc::clone(&caller));
                 let work = Work::new(|out| async move { dispatch::request(&caller, request, &out).await });
-                Ok(work.answer(self.limits.keep_alive).await)
+                Ok(work.answer_resumable(to, self.limits.keep_alive).await)
             }
             Message::Notification(notification) => {
                 dispatch::notification(&caller, &notification);
@@ -364,6 +371,8 @@ impl Inner {
         if requests.is_empty() && refused.is_empty() {
             return reply::empty(StatusCode::ACCEPTED);
         }
+        let caller = Arc::new(caller);
+        let to = Resumable::new(Arc::clone(&caller));
         let work = Work::new(|out| async move {
             for refusal in refused {
                 out.finish(refusal).await;
@@ -371,7 +380,7 @@ impl Inner {
             let running = requests.into_iter().map(|request| dispatch::request(&caller, request, &out));
             futures_util::future::join_all(running).await;
         });
-        work.answer_streaming(self.limits.keep_alive)
+        work.answer_streaming(to, self.limits.keep_alive)
     }
 
     async fn get(
@@ -381,19 +390,68 @@ impl Inner {
         presented: Option<&str>,
         parts: &Parts,
     ) -> Result<Response<Body>, Rejection> {
-        let resuming = edge::single(&parts.headers, &LAST_EVENT_ID, "Last-Event-ID")?.is_some();
-        let operation = if resuming { "GET with Last-Event-ID" } else { "GET" };
+        // "If the header is not specified or empty, there is nothing to resume" (WHATWG HTML, 9.2.4).
+        let last = edge::single(&parts.headers, &LAST_EVENT_ID, "Last-Event-ID")?.filter(|id| !id.is_empty());
+        let operation = if last.is_some() { RESUMING } else { "GET" };
         let session = self.admit(endpoint, authenticated, presented, operation).await?;
-        let reader = session.outbox.open(&Credential::of(authenticated));
+        let credential = Credential::of(authenticated);
+        let Some(last) = last else {
+            return Ok(self.listen(&session, authenticated, session.outbox.open(&credential), 0));
+        };
+        let claims = resumption::open_id(&self.sessions, &session, authenticated, last).map_err(|refused| {
+            audit::refused(endpoint.name(), RESUMING, &refused, authenticated);
+            Rejection::NoSession
+        })?;
+        match resumption::resume(&session, &claims, &credential) {
+            Resumed::Standing(reader) => Ok(self.listen(&session, authenticated, reader, claims.position)),
+            Resumed::StandingLost => {
+                let reader = session.outbox.open(&credential);
+                for (method, changed) in resumption::may_have_changed(&session) {
+                    session.outbox.send_or_keep(method, &changed);
+                }
+                Ok(self.listen(&session, authenticated, reader, 0))
+            }
+            Resumed::Call(reader) => {
+                let stream = (StreamKind::Call, reader.stream());
+                Ok(self.stream(&session, authenticated, Got::Call(reader), stream, claims.position))
+            }
+            // What browsers take for "do not come again" (WHATWG HTML, 9.2.3), and other clients for an end.
+            Resumed::Complete => Ok(reply::empty(StatusCode::NO_CONTENT)),
+            Resumed::Gone => Err(Rejection::EventsGone),
+        }
+    }
+
+    /// A stream for what belongs to no call, and whatever makes backends say it.
+    fn listen(
+        &self,
+        session: &Arc<Session>,
+        authenticated: &Authenticated,
+        reader: StandingReader,
+        position: u64,
+    ) -> Response<Body> {
         for upstream in session.upstreams() {
             upstream.listen();
             if upstream.has_subscriptions() && upstream.opened().is_none() {
                 // Restored with subscriptions: the client waits for what only an open backend session can say.
-                upstream.recover(&session);
+                upstream.recover(session);
             }
         }
+        let stream = (StreamKind::Standing, reader.stream());
+        self.stream(session, authenticated, Got::Standing(reader), stream, position)
+    }
+
+    fn stream(
+        &self,
+        session: &Arc<Session>,
+        authenticated: &Authenticated,
+        from: Got,
+        (kind, stream): (StreamKind, StreamNumber),
+        position: u64,
+    ) -> Response<Body> {
+        let (principal, client_id) = (authenticated.principal(), authenticated.client_id());
+        let writer = EventWriter::new(&self.sessions, session, principal, client_id, kind, stream);
         let token_lives = authenticated.expires().map(|expires| expires.since(self.sessions.now()) + TOKEN_GRACE);
-        Ok(reply::outbox_stream(reader, session.ended().clone(), token_lives, self.limits.keep_alive))
+        reply::get_stream(from, position, writer, token_lives, self.limits.keep_alive)
     }
 
     async fn delete(

@@ -1,6 +1,7 @@
 //! The client's requests that are being worked on, by the id the client gave them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use crate::credential::{Credential, Revocation};
 
 /// Messages that may wait to be attached to one call.
 const ATTACHED_MAX: usize = 32;
+/// Bytes of them after which no more are taken.
+const ATTACHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The requests of one session in flight.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ struct Running {
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
     attach: mpsc::Sender<Bytes>,
+    attached_bytes: Arc<AtomicUsize>,
     credential: Credential,
 }
 
@@ -40,6 +44,7 @@ pub(crate) struct Flight {
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
     attached: mpsc::Receiver<Bytes>,
+    attached_bytes: Arc<AtomicUsize>,
 }
 
 /// A request cannot start.
@@ -68,6 +73,7 @@ impl InFlight {
         let number = running.values().map(|one| one.number).max().map_or(0, |newest| newest + 1);
         let cancelled = CancellationToken::new();
         let (attach, attached) = mpsc::channel(ATTACHED_MAX);
+        let attached_bytes = Arc::<AtomicUsize>::default();
         let reason = Arc::<OnceLock<String>>::default();
         let entry = Running {
             number,
@@ -75,12 +81,13 @@ impl InFlight {
             cancelled: cancelled.clone(),
             reason: Arc::clone(&reason),
             attach,
+            attached_bytes: Arc::clone(&attached_bytes),
             credential: credential.clone(),
         };
         running.insert(id.clone(), entry);
         drop(running);
         let (running, emptied) = (Arc::clone(&self.running), Arc::clone(&self.emptied));
-        Ok(Flight { id: id.clone(), running, emptied, cancelled, reason, attached })
+        Ok(Flight { id: id.clone(), running, emptied, cancelled, reason, attached, attached_bytes })
     }
 
     /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation).
@@ -100,9 +107,15 @@ impl InFlight {
         let running = lock(&self.running);
         let mut calls: Vec<_> = running.values().filter(|call| call.backend == Some(backend)).collect();
         calls.sort_by_key(|call| std::cmp::Reverse(call.number));
-        let place = calls.into_iter().find_map(|call| Some((call.attach.try_reserve().ok()?, call)));
-        let Some((place, call)) = place else { return false };
-        make(call.credential.client_id.as_deref()).map(|message| place.send(message)).is_some()
+        let has_room = |call: &&Running| call.attached_bytes.load(Ordering::Relaxed) < ATTACHED_BYTES_MAX;
+        let mut calls = calls.into_iter().filter(has_room);
+        let Some((place, call)) = calls.find_map(|call| Some((call.attach.try_reserve().ok()?, call))) else {
+            return false;
+        };
+        let Some(message) = make(call.credential.client_id.as_deref()) else { return false };
+        call.attached_bytes.fetch_add(message.len(), Ordering::Relaxed);
+        place.send(message);
+        true
     }
 
     /// Ends the calls of a credential that was revoked.
@@ -156,7 +169,10 @@ impl Flight {
     /// The next message that was attached to this call. Pends while there is none.
     pub(crate) async fn attached(&mut self) -> Bytes {
         match self.attached.recv().await {
-            Some(message) => message,
+            Some(message) => {
+                self.attached_bytes.fetch_sub(message.len(), Ordering::Relaxed);
+                message
+            }
             // The sender lives in the map for as long as this flight does.
             None => std::future::pending().await,
         }
@@ -211,5 +227,17 @@ mod tests {
         assert!(!in_flight.attach(9, |_| Some(Bytes::from_static(b"m"))));
         let got: Vec<_> = flights.iter_mut().map(|flight| flight.attached.try_recv().is_ok()).collect();
         assert_eq!(got, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn attached_messages_are_bounded_in_bytes_and_reading_makes_room() {
+        let in_flight = InFlight::new(1);
+        let mut flight = in_flight.start(&RequestId::number(1), &Credential::default()).unwrap();
+        flight.at_backend(7);
+        let large = Bytes::from(vec![b'x'; ATTACHED_BYTES_MAX]);
+        assert!(in_flight.attach(7, |_| Some(large.clone())));
+        assert!(!in_flight.attach(7, |_| Some(Bytes::from_static(b"m"))));
+        assert_eq!(flight.attached().await, large);
+        assert!(in_flight.attach(7, |_| Some(Bytes::from_static(b"m"))));
     }
 }

@@ -5,6 +5,7 @@
 //! (`Owned<Arc<Session>>`), and only then does [dispatch](dispatch) act. POST, GET and DELETE, requests, notifications and
 //! responses all take this one way.
 
+mod allowance;
 mod ask;
 mod audit;
 mod call;
@@ -14,6 +15,7 @@ mod credential;
 mod dispatch;
 mod edge;
 mod endpoint;
+mod event_log;
 mod gateway;
 mod in_flight;
 mod initialize;
@@ -25,13 +27,14 @@ mod profile;
 mod record;
 mod refusal;
 mod reply;
+mod resumption;
 mod session;
 mod sessions;
 mod unsolicited;
 mod upstream;
 
 pub use audit::TARGET as AUDIT_TARGET;
-pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, SessionPolicy};
+pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ReplayLimits, SessionPolicy};
 pub use credential::Revocation;
 pub use gateway::{Gateway, GatewayDependencies, GatewayError};
 pub use profile::BackendReport;

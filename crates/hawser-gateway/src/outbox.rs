@@ -1,29 +1,33 @@
-//! Where messages for one client wait to be written: bounded queues behind GET streams.
+//! Which GET stream of a session a message goes to.
 //!
-//! One message goes to one stream (MCP 2025-11-25, Transports, Multiple Connections). While no stream is open, change
-//! notifications are kept, one of each kind, since a client that reconnects must not miss that a list changed.
+//! One message goes to one stream (MCP 2025-11-25, Transports, Multiple Connections); the [event log](crate::event_log) holds the
+//! streams themselves. While none is read, change notifications are kept, one of each kind, since a client that reconnects must
+//! not miss that a list changed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hawser_mcp::notification;
-use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::credential::{Credential, Revocation};
+use crate::event_log::{EventLog, Lag, Reader, StreamKind, StreamNumber};
 
 /// Most notifications kept for a client that has no stream open.
 const KEPT_MAX: usize = 64;
 /// Largest notification that is kept, in bytes.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes queued for one stream.
-const QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;
+const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Of the messages and bytes that may be queued, the part that log messages and progress may fill: what asks or must not be
+/// missed has the rest for itself.
+const TALK_PART: usize = 4;
 
-/// The open GET streams of a session.
+/// The GET streams of a session that are being read.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    log: Arc<EventLog>,
     state: Mutex<State>,
     streams_max: usize,
     queue: usize,
@@ -32,37 +36,35 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     /// Oldest first; messages go to the newest that still takes them.
-    streams: Vec<Stream>,
+    streams: Vec<Standing>,
     kept: Vec<Bytes>,
 }
 
 #[derive(Debug)]
-struct Stream {
-    sender: mpsc::Sender<Bytes>,
+struct Standing {
+    stream: StreamNumber,
     /// What it was opened with.
     credential: Credential,
-    /// Cancelled when the stream is gone.
+    /// Cancelled when nobody reads it any more.
     gone: CancellationToken,
-    queued_bytes: Arc<AtomicUsize>,
 }
 
-/// The reading end of a stream.
+/// Reads a GET stream.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    messages: mpsc::Receiver<Bytes>,
-    queued_bytes: Arc<AtomicUsize>,
-    /// Tells that the stream is gone, when this is dropped.
+pub(crate) struct StandingReader {
+    reader: Reader,
+    /// Tells that nobody reads the stream, when this is dropped.
     _gone: DropGuard,
 }
 
-impl Reader {
-    /// The next message; `None` when the stream is over.
-    pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let message = self.messages.poll_recv(context);
-        if let Poll::Ready(Some(message)) = &message {
-            self.queued_bytes.fetch_sub(message.len(), Ordering::Relaxed);
-        }
-        message
+impl StandingReader {
+    pub(crate) const fn stream(&self) -> StreamNumber {
+        self.reader.stream()
+    }
+
+    /// The next message and its position; `None` when the stream is over.
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<(u64, Bytes)>> {
+        self.reader.poll_event(context)
     }
 }
 
@@ -80,67 +82,65 @@ pub(crate) struct Readership<'a> {
 pub(crate) struct NoStream;
 
 impl Outbox {
-    pub(crate) fn new(streams_max: usize, queue: usize) -> Self {
-        Self { state: Mutex::default(), streams_max, queue }
+    pub(crate) fn new(log: Arc<EventLog>, streams_max: usize, queue: usize) -> Self {
+        Self { log, state: Mutex::default(), streams_max, queue: queue.max(KEPT_MAX) }
     }
 
-    /// Opens a stream; what was kept comes first. Where there are as many as there may be, the oldest ends: its client is more
-    /// likely gone than patient.
-    pub(crate) fn open(&self, credential: &Credential) -> Reader {
+    /// Opens a new stream.
+    pub(crate) fn open(&self, credential: &Credential) -> StandingReader {
+        self.enter(self.log.open(StreamKind::Standing, credential, None), credential)
+    }
+
+    /// Makes a stream the newest; what was kept goes to it. Where there are as many as there may be, the oldest ends: its client
+    /// is more likely gone than patient.
+    pub(crate) fn enter(&self, reader: Reader, credential: &Credential) -> StandingReader {
+        let stream = reader.stream();
         let mut state = self.lock();
-        state.streams.retain(|stream| !stream.sender.is_closed());
+        state.streams.retain(|other| other.stream != stream && !other.gone.is_cancelled());
         if state.streams.len() >= self.streams_max.max(1) {
-            state.streams.remove(0);
+            self.log.detach(state.streams.remove(0).stream);
         }
-        let (sender, receiver) = mpsc::channel(self.queue.max(KEPT_MAX));
-        let queued_bytes = Arc::<AtomicUsize>::default();
         for message in std::mem::take(&mut state.kept) {
-            queued_bytes.fetch_add(message.len(), Ordering::Relaxed);
-            // The queue is at least as long as what is kept.
-            let _ = sender.try_send(message);
+            self.log.append(stream, message);
         }
         let gone = CancellationToken::new();
-        let stream = Stream {
-            sender,
-            credential: credential.clone(),
-            gone: gone.clone(),
-            queued_bytes: Arc::clone(&queued_bytes),
-        };
-        state.streams.push(stream);
-        Reader { messages: receiver, queued_bytes, _gone: gone.drop_guard() }
+        state.streams.push(Standing { stream, credential: credential.clone(), gone: gone.clone() });
+        StandingReader { reader, _gone: gone.drop_guard() }
     }
 
-    /// Whether a stream is open.
+    /// Whether a stream is read.
     pub(crate) fn has_stream(&self) -> bool {
-        self.lock().streams.iter().any(|stream| !stream.sender.is_closed())
+        self.lock().streams.iter().any(|stream| self.log.lag(stream.stream).is_some())
     }
 
-    /// Sends a message to the newest stream. A stream whose reader is too slow is dropped: the client reconnects.
-    pub(crate) fn send(&self, message: &Bytes) -> Result<(), NoStream> {
-        self.send_with(|_| Some(message.clone()))
-    }
-
-    /// Sends a message that depends on which client will read it; nothing is sent if there is none to make.
+    /// Sends a message that depends on which client will read it, to the newest stream; nothing is sent if there is none to make.
+    /// A stream whose reader is too slow ends: the client reads on from where it was.
     pub(crate) fn send_with(&self, make: impl FnOnce(Readership<'_>) -> Option<Bytes>) -> Result<(), NoStream> {
         let mut state = self.lock();
-        while let Some(stream) = state.streams.last() {
-            if stream.queued_bytes.load(Ordering::Relaxed) < QUEUED_BYTES_MAX
-                && let Ok(place) = stream.sender.try_reserve()
-            {
-                let reader = Readership { client_id: stream.credential.client_id.as_deref(), gone: &stream.gone };
-                let message = make(reader).ok_or(NoStream)?;
-                stream.queued_bytes.fetch_add(message.len(), Ordering::Relaxed);
-                place.send(message);
-                return Ok(());
+        while let Some(standing) = state.streams.last() {
+            match self.log.lag(standing.stream) {
+                Some(lag) if lag.events < self.queue && lag.bytes < QUEUED_BYTES_MAX => {
+                    let reader =
+                        Readership { client_id: standing.credential.client_id.as_deref(), gone: &standing.gone };
+                    self.log.append(standing.stream, make(reader).ok_or(NoStream)?);
+                    return Ok(());
+                }
+                Some(_) => self.log.detach(standing.stream),
+                None => {}
             }
             state.streams.pop();
         }
         Err(NoStream)
     }
 
-    /// Sends a notification, or keeps it if it is one that must not be missed and not kept already.
+    /// Sends a notification, or keeps it if it is one that must not be missed and not kept already. Talk for which a slow reader
+    /// leaves no room is dropped: it costs nobody the stream.
     pub(crate) fn send_or_keep(&self, method: &str, message: &Bytes) {
-        if self.send(message).is_ok() || !must_not_be_missed(method) {
+        if matches!(method, notification::MESSAGE | notification::PROGRESS) {
+            self.talk(message);
+            return;
+        }
+        if self.send_with(|_| Some(message.clone())).is_ok() || !must_not_be_missed(method) {
             return;
         }
         let mut state = self.lock();
@@ -150,9 +150,21 @@ impl Outbox {
         }
     }
 
+    fn talk(&self, message: &Bytes) {
+        let state = self.lock();
+        let fits =
+            |lag: Lag| lag.events < self.queue / TALK_PART && lag.bytes + message.len() <= QUEUED_BYTES_MAX / TALK_PART;
+        let newest =
+            state.streams.iter().rev().find_map(|standing| Some((standing.stream, self.log.lag(standing.stream)?)));
+        if let Some((stream, _)) = newest.filter(|(_, lag)| fits(*lag)) {
+            self.log.append(stream, message.clone());
+        }
+    }
+
     /// Ends the streams of a credential that was revoked.
     pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
         self.lock().streams.retain(|stream| !stream.credential.is_hit_by(revocation));
+        self.log.revoke(revocation);
     }
 
     /// Ends all streams.
@@ -160,11 +172,13 @@ impl Outbox {
         let mut state = self.lock();
         state.streams.clear();
         state.kept.clear();
+        drop(state);
+        self.log.close();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // The state is consistent between any two statements, so a panic elsewhere does not spoil it.
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,53 +194,4 @@ fn must_not_be_missed(method: &str) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_wait_for_a_stream_once_each() {
-        let outbox = Outbox::new(1, 1);
-        let changed = Bytes::from_static(b"changed");
-        outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
-        outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
-        outbox.send_or_keep(notification::MESSAGE, &Bytes::from_static(b"log"));
-        let mut stream = outbox.open(&Credential::default());
-        assert_eq!(stream.messages.try_recv().unwrap(), changed);
-        assert!(stream.messages.try_recv().is_err());
-        let mut next = outbox.open(&Credential::default());
-        assert!(
-            stream.messages.try_recv().is_err() && stream.messages.is_closed(),
-            "one stream is all it may have: the older one ends"
-        );
-        outbox.send(&changed).unwrap();
-        assert_eq!(next.messages.try_recv().unwrap(), changed);
-    }
-
-    #[test]
-    fn a_stream_is_bounded_in_bytes_and_reading_makes_room() {
-        let outbox = Outbox::new(1, 256);
-        let mut stream = outbox.open(&Credential::default());
-        let message = Bytes::from(vec![b'x'; QUEUED_BYTES_MAX / 2]);
-        outbox.send(&message).unwrap();
-        outbox.send(&message).unwrap();
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        assert!(stream.poll_message(&mut context).is_ready());
-        outbox.send(&message).unwrap();
-        assert_eq!(outbox.send(&message).unwrap_err(), NoStream, "the reader is too slow and loses the stream");
-    }
-
-    #[test]
-    fn a_message_goes_to_one_stream_and_a_slow_reader_loses_only_its_own() {
-        let outbox = Outbox::new(2, 1);
-        let mut old = outbox.open(&Credential::default());
-        let _slow = outbox.open(&Credential::default());
-        let message = Bytes::from_static(b"m");
-        for _ in 0..KEPT_MAX {
-            outbox.send(&message).unwrap();
-        }
-        assert!(old.messages.try_recv().is_err(), "the newest stream gets it");
-        outbox.send(&message).unwrap();
-        assert_eq!(old.messages.try_recv().unwrap(), message, "the newest is full and gone");
-    }
-}
+mod tests;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hawser_owner::OwnerDigest;
 
-type Owner = [u8; OwnerDigest::BYTES];
+/// The bytes of an owner's digest, to count by.
+pub(crate) type Owner = [u8; OwnerDigest::BYTES];
 
 /// The places of a node.
 #[derive(Debug)]
@@ -63,6 +64,13 @@ impl Places {
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Whose it is; `None` for anonymous callers.
+    pub(crate) const fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) enum Rejection {
     /// The one answer for every session that is not the caller's: it tells a prober nothing, it makes an honest client
     /// re-initialize (MCP 2025-11-25, Transports, Session Management).
     NoSession,
+    /// The stream that the client wants to take up again is its own, but what came after the event that it has is not kept any
+    /// more. Not the 404 of a lost session: the session stands.
+    EventsGone,
     /// What has to be asked cannot be asked now.
     Unavailable,
     /// The owner has too many of something.
@@ -50,6 +53,10 @@ impl Rejection {
             Self::Invalid(error) => json(StatusCode::BAD_REQUEST, rpc(&error)),
             Self::NoSession => {
                 json(StatusCode::NOT_FOUND, rpc(&ErrorObject::new(code::SESSION_NOT_FOUND, "Session not found")))
+            }
+            Self::EventsGone => {
+                let text = "what came after this event is not kept any more; the stream cannot be taken up again";
+                json(StatusCode::GONE, rpc(&ErrorObject::new(code::INVALID_REQUEST, text)))
             }
             Self::Unavailable => {
                 let error = ErrorObject::new(code::INTERNAL_ERROR, "temporarily unavailable; try again");

@@ -1,12 +1,14 @@
 //! Answers to a POST: one JSON object where one suffices, a stream of server-sent events where more is said.
 //!
-//! The work behind an answer is a future that is polled with the response body: no task is spawned per call, and a client that
-//! goes away stops it. Nothing is committed before the first message is known, except after a long silence.
+//! The work behind an answer is a future that is polled with the response body: no task is spawned per call. What becomes of it
+//! when the client goes away is up to whoever answers: [`Work::answer`] stops it, [`Work::answer_resumable`] lets it go on and
+//! the client come back. Nothing is committed before the first message is known, except after a long silence.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,9 +20,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::CancellationToken;
 
-use crate::outbox::Reader;
+use crate::event_log::{Reader, StreamKind};
+use crate::outbox::StandingReader;
+use crate::resumption::{EventWriter, Resumable, go_on, knows_polling};
 
 /// The body of every answer of the gateway.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -34,6 +37,8 @@ const AHEAD: usize = 8;
 pub(crate) enum Item {
     /// A notification, or a request to the client.
     Message(Bytes),
+    /// The backend has closed the connection of a stream that goes on: the client may do without its own as well.
+    Pause,
     /// The response to a request, and the status it has where nothing was said before it.
     Final(StatusCode, Bytes),
 }
@@ -46,6 +51,11 @@ impl Out {
     pub(crate) async fn message(&self, message: Bytes) {
         // The reader is gone only if the whole reply was dropped, and then this future is as well.
         let _ = self.0.send(Item::Message(message)).await;
+    }
+
+    /// Says that nothing will be said for a while; whoever is busy reading need not know.
+    pub(crate) fn pause(&self) {
+        let _ = self.0.try_send(Item::Pause);
     }
 
     pub(crate) async fn finish(&self, response: Bytes) {
@@ -72,7 +82,7 @@ impl Work {
     }
 
     /// The next message; `None` when all is said.
-    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+    pub(crate) fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
         if let Some(future) = &mut self.future
             && future.as_mut().poll(context).is_ready()
         {
@@ -81,20 +91,48 @@ impl Work {
         self.items.poll_recv(context)
     }
 
-    /// Answers a single request: with JSON if its response comes first, otherwise with a stream.
+    /// Answers a single request: with JSON if its response comes first, otherwise with a stream. A client that goes away stops
+    /// the work (MCP 2026-07-28, Cancellation).
     pub(crate) async fn answer(mut self, keep_alive: Duration) -> Response<Body> {
-        match self.first(keep_alive).await {
-            Some(Some(Item::Final(status, response))) => json(status, response),
-            Some(Some(Item::Message(message))) => self.stream(Some(encode_sse(None, &message)), keep_alive),
-            // Cancelled by its client: nothing more is said (MCP, Cancellation).
-            Some(None) => self.stream(None, keep_alive),
-            None => self.stream(Some(encode_sse_comment()), keep_alive),
+        loop {
+            return match self.first(keep_alive).await {
+                Some(Some(Item::Pause)) => continue,
+                Some(Some(Item::Final(status, response))) => json(status, response),
+                Some(Some(Item::Message(message))) => event_stream(Some(encode_sse(None, &message)), self, keep_alive),
+                // Cancelled by its client: nothing more is said (MCP, Cancellation).
+                Some(None) => event_stream(None, self, keep_alive),
+                None => event_stream(Some(encode_sse_comment()), self, keep_alive),
+            };
+        }
+    }
+
+    /// The same for clients of the session era: one that goes away has not cancelled anything, and may take the stream up again
+    /// (MCP 2025-11-25, Transports, Sending Messages 6).
+    pub(crate) async fn answer_resumable(self, to: Resumable, keep_alive: Duration) -> Response<Body> {
+        let polls = knows_polling(to.session().revision());
+        let mut held = Held { work: Some(self), to };
+        loop {
+            let Some(work) = &mut held.work else { return event_stream(None, Nothing, keep_alive) };
+            return match work.first(keep_alive).await {
+                Some(Some(Item::Pause)) if !polls => continue,
+                Some(Some(Item::Final(status, response))) => {
+                    held.work = None;
+                    json(status, response)
+                }
+                // Cancelled by its client: nothing more is said, and there is nothing to come back for.
+                Some(None) => {
+                    held.work = None;
+                    event_stream(None, Nothing, keep_alive)
+                }
+                Some(Some(first)) => held.stream(Some(first), keep_alive),
+                None => held.stream(None, keep_alive),
+            };
         }
     }
 
     /// Answers with a stream whatever comes first: for batches, which have several responses.
-    pub(crate) fn answer_streaming(self, keep_alive: Duration) -> Response<Body> {
-        self.stream(None, keep_alive)
+    pub(crate) fn answer_streaming(self, to: Resumable, keep_alive: Duration) -> Response<Body> {
+        Held { work: Some(self), to }.stream(None, keep_alive)
     }
 
     /// The first message, `None` after a silence of `patience`.
@@ -102,39 +140,171 @@ impl Work {
         let item = std::future::poll_fn(|context| self.poll_item(context));
         tokio::time::timeout(patience, item).await.ok()
     }
+}
 
-    fn stream(self, first: Option<Bytes>, keep_alive: Duration) -> Response<Body> {
-        event_stream(first, self, keep_alive)
+/// Work whose answer has not begun. A client that leaves now has no event id and cannot come back, but what it began is done.
+struct Held {
+    work: Option<Work>,
+    to: Resumable,
+}
+
+impl Held {
+    fn stream(mut self, first: Option<Item>, keep_alive: Duration) -> Response<Body> {
+        let driving = Driving::new(self.work.take());
+        let log = &self.to.session().events;
+        let reader = log.open(StreamKind::Call, self.to.credential(), Some(driving.clone()));
+        let writer = self.to.writer(reader.stream());
+        // Where there is no such event, the client at least learns that it is being worked on.
+        let opening = writer.priming(0).or_else(|| first.is_none().then(encode_sse_comment));
+        let mut paused = false;
+        match first {
+            Some(Item::Message(message) | Item::Final(_, message)) => log.append(reader.stream(), message),
+            Some(Item::Pause) => paused = true,
+            None => {}
+        }
+        event_stream(opening, CallStream { reader, writer, driving, paused }, keep_alive)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            go_on(&self.to.session().events, None, work);
+        }
+    }
+}
+
+/// The work behind a stream: driven by whoever reads it, until it is handed over.
+#[derive(Clone)]
+pub(crate) struct Driving(Arc<Mutex<Option<Work>>>);
+
+impl Driving {
+    fn new(work: Option<Work>) -> Self {
+        Self(Arc::new(Mutex::new(work)))
+    }
+
+    /// Takes the work over.
+    pub(crate) fn take(&self) -> Option<Work> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Work>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Driving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driving").finish_non_exhaustive()
+    }
+}
+
+/// The stream of a call, as its POST reads it.
+struct CallStream {
+    reader: Reader,
+    writer: EventWriter,
+    driving: Driving,
+    paused: bool,
+}
+
+impl CallStream {
+    /// Works until there is something to read.
+    fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut held = self.driving.lock();
+        // Handed over: the reader of this stream is another by now.
+        let Some(work) = held.as_mut() else { return Poll::Pending };
+        match ready!(work.poll_item(context)) {
+            Some(Item::Message(message) | Item::Final(_, message)) => {
+                self.reader.log().append(self.reader.stream(), message)
+            }
+            Some(Item::Pause) => self.paused = knows_polling(self.writer.session().revision()),
+            None => {
+                *held = None;
+                self.reader.log().finish(self.reader.stream());
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Source for CallStream {
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match self.reader.poll_event(context) {
+                Poll::Ready(Some((position, message))) => {
+                    return Poll::Ready(Some(self.writer.event(position, &message)));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                // The client knows when to come back: `retry` came with the priming event.
+                Poll::Pending if self.paused => return Poll::Ready(None),
+                Poll::Pending => ready!(self.poll_work(context)),
+            }
+        }
+    }
+}
+
+impl Drop for CallStream {
+    fn drop(&mut self) {
+        if let Some(work) = self.driving.take() {
+            go_on(self.reader.log(), Some(self.reader.stream()), work);
+        }
     }
 }
 
 /// What a stream of events is fed from.
 trait Source: Send + Unpin {
-    /// The next message; `None` at the end.
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
+    /// The next event, as it is written; `None` at the end.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
 }
 
 impl Source for Work {
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let message = |item| match item {
-            Item::Message(message) | Item::Final(_, message) => message,
-        };
-        self.poll_item(context).map(|item| item.map(message))
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match ready!(self.poll_item(context)) {
+                Some(Item::Message(message) | Item::Final(_, message)) => {
+                    return Poll::Ready(Some(encode_sse(None, &message)));
+                }
+                Some(Item::Pause) => {}
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 
-/// What a session's outbox holds for one GET stream, until it is closed from either side.
-struct OutboxMessages {
-    reader: Reader,
+/// A stream on which nothing is said.
+struct Nothing;
+
+impl Source for Nothing {
+    fn poll_event(&mut self, _context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        Poll::Ready(None)
+    }
+}
+
+/// What a GET reads.
+pub(crate) enum Got {
+    /// A call's stream, taken up again.
+    Call(Reader),
+    /// What belongs to no call.
+    Standing(StandingReader),
+}
+
+/// A GET stream, until it is closed from either side.
+struct GetStream {
+    from: Got,
+    writer: EventWriter,
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Source for OutboxMessages {
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+impl Source for GetStream {
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        self.reader.poll_message(context)
+        let event = match &mut self.from {
+            Got::Call(reader) => reader.poll_event(context),
+            Got::Standing(reader) => reader.poll_event(context),
+        };
+        event.map(|event| event.map(|(position, message)| self.writer.event(position, &message)))
     }
 }
 
@@ -158,9 +328,9 @@ impl<S: Source> http_body::Body for Events<S> {
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        let event = match this.source.poll_message(context) {
+        let event = match this.source.poll_event(context) {
             Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Ready(Some(message)) => encode_sse(None, &message),
+            Poll::Ready(Some(event)) => event,
             Poll::Pending if this.quiet.as_mut().poll(context).is_ready() => encode_sse_comment(),
             Poll::Pending => return Poll::Pending,
         };
@@ -169,14 +339,16 @@ impl<S: Source> http_body::Body for Events<S> {
     }
 }
 
-/// The answer to a GET. Ends with the session, and when the access token it was opened with has expired: the client opens it
-/// again with the token it holds then.
-pub(crate) fn outbox_stream(
-    reader: Reader,
-    ended: CancellationToken,
+/// The answer to a GET, from after the event at `position` on. Ends with the session, and when the access token it was opened
+/// with has expired: the client opens it again with the token it holds then.
+pub(crate) fn get_stream(
+    from: Got,
+    position: u64,
+    writer: EventWriter,
     token_lives: Option<Duration>,
     keep_alive: Duration,
 ) -> Response<Body> {
+    let ended = writer.session().ended().clone();
     let ended = Box::pin(async move {
         match token_lives {
             None => ended.cancelled().await,
@@ -186,7 +358,7 @@ pub(crate) fn outbox_stream(
             },
         }
     });
-    event_stream(None, OutboxMessages { reader, ended }, keep_alive)
+    event_stream(writer.priming(position), GetStream { from, writer, ended }, keep_alive)
 }
 
 /// A JSON answer.

@@ -11,9 +11,11 @@ use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{OwnerDigest, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use crate::allowance::Share;
 use crate::claims::{SessionClaims, SessionKey};
 use crate::config::Limits;
 use crate::endpoint::Endpoint;
+use crate::event_log::EventLog;
 use crate::in_flight::InFlight;
 use crate::lists::SessionLists;
 use crate::outbox::Outbox;
@@ -42,6 +44,7 @@ pub(crate) struct Session {
     terminated: AtomicBool,
     place: Mutex<Option<Place>>,
     pub(crate) lists: SessionLists,
+    pub(crate) events: Arc<EventLog>,
     pub(crate) outbox: Outbox,
     pub(crate) pending: PendingRequests,
     pub(crate) in_flight: InFlight,
@@ -55,11 +58,16 @@ pub(crate) struct SessionParts {
     pub(crate) record: SessionRecord,
     pub(crate) expires: Timestamp,
     pub(crate) place: Place,
+    /// What its streams may take of what all share.
+    pub(crate) share: Arc<Share>,
+    /// Random, for the ids of its events.
+    pub(crate) epoch: u64,
 }
 
 impl Session {
     pub(crate) fn new(parts: SessionParts, limits: &Limits, sessions: Weak<Sessions>) -> Arc<Self> {
-        let SessionParts { claims, endpoint, mut record, expires, place } = parts;
+        let SessionParts { claims, endpoint, mut record, expires, place, share, epoch } = parts;
+        let events = EventLog::new(epoch, share);
         let upstreams = endpoint.backends().enumerate().map(|(at, backend)| {
             let upstream = Upstream::new(backend.clone(), at);
             let subscriptions = record.subscriptions.remove(backend.name().as_str()).unwrap_or_default();
@@ -84,7 +92,8 @@ impl Session {
             terminated: AtomicBool::new(false),
             place: Mutex::new(Some(place)),
             lists: SessionLists::default(),
-            outbox: Outbox::new(limits.streams, limits.stream_queue),
+            outbox: Outbox::new(Arc::clone(&events), limits.streams, limits.stream_queue),
+            events,
             pending: PendingRequests::new(limits.pending, limits.client_answer),
             in_flight: InFlight::new(limits.in_flight),
         })

@@ -14,13 +14,14 @@ use hawser_backend::BackendSession;
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{
-    Binding, Clock, Entropy, KeyRing, Owned, OwnerDigest, PrincipalKind, Proven, Refusal, Refused, SealError, Standing,
-    Timestamp,
+    Binding, Clock, Entropy, EntropyError, KeyRing, Owned, OwnerDigest, PrincipalKind, Proven, Refusal, Refused,
+    SealError, Standing, Timestamp,
 };
 use hawser_store::{Key, Store, StoreError};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::allowance::Allowance;
 use crate::audit;
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
 use crate::config::{Limits, SessionPolicy};
@@ -63,6 +64,7 @@ pub(crate) struct Sessions {
     config: SessionsConfig,
     live: papaya::HashMap<SessionKey, Arc<Session>>,
     places: Arc<Places>,
+    allowance: Arc<Allowance>,
     closing: AtomicBool,
     shards: Vec<tokio::sync::Mutex<()>>,
 }
@@ -107,6 +109,7 @@ impl Sessions {
         Arc::new_cyclic(|weak| Self {
             weak: weak.clone(),
             places: Places::new(config.policy.per_owner, config.policy.total),
+            allowance: Allowance::new(config.limits.replay),
             config,
             live: papaya::HashMap::new(),
             closing: AtomicBool::new(false),
@@ -161,8 +164,7 @@ impl Sessions {
             subscriptions: BTreeMap::new(),
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
-        let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place };
-        let session = self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)));
+        let session = self.insert(&self.session(claims, endpoint, record, expires, place)?);
         // A revocation that came while the session was being opened found nothing to end.
         if self.is_revoked(session.grant()).await? {
             self.terminate(&session, "grant_revoked").await?;
@@ -267,8 +269,7 @@ impl Sessions {
             subscriptions: stored.subscriptions,
         };
         let expires = proven.expires();
-        let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place };
-        let session = self.insert(&Session::new(parts, &self.config.limits, Weak::clone(&self.weak)));
+        let session = self.insert(&self.session(claims, endpoint, record, expires, place)?);
         // Asked when the session can already be found: a revocation that comes from now on ends it by itself.
         match self.is_revoked(session.grant()).await {
             Ok(false) => Ok(Ok(session)),
@@ -283,6 +284,23 @@ impl Sessions {
                 Err(error)
             }
         }
+    }
+
+    /// A session of this node.
+    fn session(
+        &self,
+        claims: SessionClaims,
+        endpoint: &Arc<Endpoint>,
+        record: SessionRecord,
+        expires: Timestamp,
+        place: Place,
+    ) -> Result<Arc<Session>, StoreError> {
+        let mut epoch = [0; 8];
+        let unavailable = |error: EntropyError| hawser_store::Unavailable { reason: error.to_string() };
+        self.entropy().fill(&mut epoch).map_err(unavailable)?;
+        let (share, epoch) = (self.allowance.share(place.owner()), u64::from_be_bytes(epoch));
+        let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place, share, epoch };
+        Ok(Session::new(parts, &self.config.limits, Weak::clone(&self.weak)))
     }
 
     async fn is_revoked(&self, grant: Option<&str>) -> Result<bool, StoreError> {
@@ -358,6 +376,7 @@ impl Sessions {
         }
         for session in self.live.pin().values() {
             session.pending.expire();
+            session.events.expire();
         }
     }
 

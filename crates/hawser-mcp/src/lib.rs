@@ -43,4 +43,4 @@ pub use meta::{
 pub use names::{ListKind, client_notification, is_cacheable, method, notification};
 pub use raw::{RawJson, RawJsonError};
 pub use revision::{Era, Revision};
-pub use sse::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment};
+pub use sse::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment, encode_sse_priming};

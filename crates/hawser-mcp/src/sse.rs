@@ -165,6 +165,12 @@ pub fn encode_sse(id: Option<&str>, data: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// An event without data that lets a client take the stream up again from its very start, and tells it after how many
+/// milliseconds (2025-11-25, Transports, Sending Messages 6).
+pub fn encode_sse_priming(id: &str, retry_ms: u64) -> Bytes {
+    Bytes::from(format!("id: {id}\nretry: {retry_ms}\ndata: \n\n"))
+}
+
 /// A comment that keeps intermediaries from closing a quiet stream.
 pub const fn encode_sse_comment() -> Bytes {
     Bytes::from_static(b": keep-alive\n\n")

@@ -16,6 +16,7 @@ use http::{Response as HttpResponse, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::ResponseFuture;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client::{REFUSAL_BYTES_MAX, SendFailure, causes};
@@ -50,6 +51,7 @@ pub(crate) struct HttpFlow {
     ready: VecDeque<Message>,
     position: Position,
     fruitless: u32,
+    pauses: Arc<Notify>,
 }
 
 /// Where a stream stands, for taking it up again.
@@ -82,7 +84,13 @@ impl HttpFlow {
             ready: VecDeque::new(),
             position: Position::default(),
             fruitless: 0,
+            pauses: Arc::default(),
         }
+    }
+
+    /// Tells when the server has closed a connection whose stream goes on.
+    pub(crate) fn pauses(&self) -> Arc<Notify> {
+        Arc::clone(&self.pauses)
     }
 
     /// The next item. Cancel safe.
@@ -151,7 +159,11 @@ impl HttpFlow {
                     Ok(())
                 }
                 Some(Err(error)) => self.interrupted(&causes(&error)),
-                None => self.interrupted("the stream ended without the response"),
+                None => {
+                    self.interrupted("the stream ended without the response")?;
+                    self.pauses.notify_one();
+                    Ok(())
+                }
             },
             Stage::Pause { until } => {
                 sleep_until(*until).await;

@@ -1,0 +1,164 @@
+//! How much may be remembered of streams, and how much work may go on unread: counted per owner and for the node, so that one
+//! caller cannot take what all share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::config::ReplayLimits;
+use crate::places::Owner;
+
+/// What the sessions of a node share.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    limits: ReplayLimits,
+    node: Used,
+    owners: Mutex<HashMap<Owner, Weak<Used>>>,
+}
+
+/// What is used of it.
+#[derive(Debug, Default)]
+struct Used {
+    bytes: AtomicUsize,
+    unread: AtomicUsize,
+}
+
+/// One session's part.
+#[derive(Debug)]
+pub(crate) struct Share {
+    all: Arc<Allowance>,
+    owner: Option<(Owner, Arc<Used>)>,
+    unread: AtomicUsize,
+}
+
+/// Room for one call that nobody reads; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct UnreadPlace(Arc<Share>);
+
+impl Allowance {
+    pub(crate) fn new(limits: ReplayLimits) -> Arc<Self> {
+        Arc::new(Self { limits, node: Used::default(), owners: Mutex::default() })
+    }
+
+    /// The part of one session; `None` for anonymous callers, who are many and share no limit but the node's.
+    pub(crate) fn share(self: &Arc<Self>, owner: Option<Owner>) -> Arc<Share> {
+        let owner = owner.map(|owner| {
+            let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = owners.get(&owner).and_then(Weak::upgrade);
+            let used = found.unwrap_or_else(|| {
+                let used = Arc::<Used>::default();
+                owners.insert(owner, Arc::downgrade(&used));
+                used
+            });
+            (owner, used)
+        });
+        Arc::new(Share { all: Arc::clone(self), owner, unread: AtomicUsize::new(0) })
+    }
+}
+
+impl Share {
+    pub(crate) fn limits(&self) -> &ReplayLimits {
+        &self.all.limits
+    }
+
+    /// Whether so many bytes more would be too many, for the owner or the node.
+    pub(crate) fn is_exceeded_by(&self, bytes: usize) -> bool {
+        let limits = &self.all.limits;
+        let over = |used: &Used, max: usize| used.bytes.load(Ordering::Relaxed).saturating_add(bytes) > max;
+        self.owner.as_ref().is_some_and(|(_, used)| over(used, limits.owner_bytes))
+            || over(&self.all.node, limits.bytes)
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        for used in self.counters() {
+            used.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn subtract(&self, bytes: usize) {
+        for used in self.counters() {
+            used.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Room for one more call that goes on without a reader, if the session, its owner and the node have any.
+    pub(crate) fn take_unread(self: &Arc<Self>) -> Option<UnreadPlace> {
+        let limits = &self.all.limits;
+        let owner = self.owner.as_ref().map(|(_, used)| (&used.unread, limits.owner_unread));
+        let counted =
+            [Some((&self.unread, limits.session_unread)), owner, Some((&self.all.node.unread, limits.unread))];
+        let mut taken: Vec<&AtomicUsize> = Vec::with_capacity(counted.len());
+        for (count, max) in counted.into_iter().flatten() {
+            if count.fetch_add(1, Ordering::Relaxed) >= max {
+                for count in taken.into_iter().chain([count]) {
+                    count.fetch_sub(1, Ordering::Relaxed);
+                }
+                return None;
+            }
+            taken.push(count);
+        }
+        Some(UnreadPlace(Arc::clone(self)))
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &Used> {
+        self.owner.iter().map(|(_, used)| &**used).chain([&self.all.node])
+    }
+}
+
+impl Drop for UnreadPlace {
+    fn drop(&mut self) {
+        self.0.unread.fetch_sub(1, Ordering::Relaxed);
+        for used in self.0.counters() {
+            used.unread.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Some((owner, used)) = self.owner.take() else { return };
+        let mut owners = self.all.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock nobody else can get hold of it: the last of an owner's sessions takes the entry along.
+        if Arc::strong_count(&used) == 1 {
+            owners.remove(&owner);
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_runs_out_before_the_node_does_and_what_is_given_back_counts() {
+        let limits = ReplayLimits { owner_bytes: 10, bytes: 15, ..ReplayLimits::default() };
+        let all = Allowance::new(limits);
+        let (alice, bob) = (Some([1; 32]), Some([2; 32]));
+        let shares = [all.share(alice), all.share(alice), all.share(bob)];
+        shares[0].add(8);
+        assert!(shares[1].is_exceeded_by(3), "both sessions are alice's");
+        assert!(!shares[2].is_exceeded_by(7) && shares[2].is_exceeded_by(8), "the node has seven left");
+        shares[0].subtract(8);
+        assert!(!shares[1].is_exceeded_by(10));
+        drop(shares);
+        assert!(all.owners.lock().unwrap().is_empty(), "owners without sessions are forgotten");
+    }
+
+    #[test]
+    fn unread_work_is_counted_for_session_owner_and_node() {
+        let limits = ReplayLimits { session_unread: 1, owner_unread: 2, unread: 3, ..ReplayLimits::default() };
+        let all = Allowance::new(limits);
+        let alice = Some([1; 32]);
+        let shares: Vec<_> = (0..3).map(|_| all.share(alice)).collect();
+        let others: Vec<_> = (0..2).map(|_| all.share(None)).collect();
+        let first = shares[0].take_unread().unwrap();
+        assert!(shares[0].take_unread().is_none(), "the session has one");
+        let _second = shares[1].take_unread().unwrap();
+        assert!(shares[2].take_unread().is_none(), "the owner has two");
+        let _third = others[0].take_unread().unwrap();
+        assert!(others[1].take_unread().is_none(), "the node has three");
+        drop(first);
+        assert!(shares[2].take_unread().is_some(), "a refusal took nothing");
+    }
+}

@@ -1,0 +1,232 @@
+//! Streams that clients of the session era may take up again, whatever their backend can do (MCP 2025-11-25, Transports, Sending
+//! Messages 6 and Resumability and Redelivery).
+//!
+//! Every event carries an id: a sealed position in one stream of one session, good for one owner at one client. A client that
+//! leaves has not cancelled anything: its call goes on, and what it says waits in the [event log](crate::event_log).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hawser_identity::Authenticated;
+use hawser_mcp::{Notification, RawJson, Revision, encode_sse, encode_sse_priming, notification};
+use hawser_owner::{Binding, Principal, Refusal, Refused};
+use tracing::debug;
+
+use crate::claims::{ClientTag, EventClaims};
+use crate::credential::Credential;
+use crate::dispatch::Caller;
+use crate::event_log::{EventLog, NotResumed, Reader, StreamKind, StreamNumber};
+use crate::outbox::StandingReader;
+use crate::reply::{Item, Work};
+use crate::session::Session;
+use crate::sessions::Sessions;
+
+/// Writes the events of one stream, each with its id.
+pub(crate) struct EventWriter {
+    sessions: Arc<Sessions>,
+    session: Arc<Session>,
+    principal: Principal,
+    client: ClientTag,
+    kind: StreamKind,
+    stream: StreamNumber,
+}
+
+impl EventWriter {
+    pub(crate) fn new(
+        sessions: &Arc<Sessions>,
+        session: &Arc<Session>,
+        principal: &Principal,
+        client_id: Option<&str>,
+        kind: StreamKind,
+        stream: StreamNumber,
+    ) -> Self {
+        let (sessions, session, principal) = (Arc::clone(sessions), Arc::clone(session), principal.clone());
+        Self { sessions, session, principal, client: ClientTag::of(client_id), kind, stream }
+    }
+
+    pub(crate) const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// A message as an event.
+    pub(crate) fn event(&self, position: u64, message: &[u8]) -> Bytes {
+        encode_sse(self.id(position).as_deref(), message)
+    }
+
+    /// The event that lets a client take the stream up again before anything was said on it, and tells it when to: for the
+    /// revision that knows it, since clients of older ones read empty data as a broken message.
+    pub(crate) fn priming(&self, position: u64) -> Option<Bytes> {
+        if !knows_polling(self.session.revision()) {
+            return None;
+        }
+        let retry = u64::try_from(self.session.events.retry().as_millis()).unwrap_or(u64::MAX);
+        self.id(position).map(|id| encode_sse_priming(&id, retry))
+    }
+
+    fn id(&self, position: u64) -> Option<String> {
+        let session = &*self.session;
+        let binding = Binding {
+            endpoint: session.endpoint().id(),
+            principal: &self.principal,
+            issued: self.sessions.now(),
+            expires: session.expires(),
+        };
+        let claims = EventClaims {
+            session: session.key(),
+            epoch: session.events.epoch(),
+            kind: self.kind,
+            stream: self.stream,
+            position,
+            client: self.client,
+        };
+        match self.sessions.ring().mint(&binding, claims, self.sessions.entropy()) {
+            Ok((id, _)) => Some(id),
+            Err(error) => {
+                debug!(%error, "an event goes out without an id");
+                None
+            }
+        }
+    }
+}
+
+/// Whether a revision has priming events, `retry`, and connections that end before their stream (SEP-1699).
+pub(crate) fn knows_polling(revision: Revision) -> bool {
+    revision == Revision::V2025_11_25
+}
+
+/// Whoever is answered with a stream that can be taken up again.
+#[derive(Clone)]
+pub(crate) struct Resumable(Arc<Caller>);
+
+impl Resumable {
+    pub(crate) const fn new(caller: Arc<Caller>) -> Self {
+        Self(caller)
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.0.session
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.0.credential
+    }
+
+    /// Writes the events of a call's stream.
+    pub(crate) fn writer(&self, stream: StreamNumber) -> EventWriter {
+        let client_id = self.0.credential.client_id.as_deref();
+        EventWriter::new(&self.0.sessions, &self.0.session, &self.0.principal, client_id, StreamKind::Call, stream)
+    }
+}
+
+/// Lets a call go on after its client has left. Where too many do already it is given up.
+pub(crate) fn go_on(log: &Arc<EventLog>, stream: Option<StreamNumber>, work: Work) {
+    let place = log.share().take_unread();
+    let (Some(place), Ok(runtime)) = (place, tokio::runtime::Handle::try_current()) else {
+        debug!("a call was given up: its client has left, and as many such calls go on as may");
+        if let Some(stream) = stream {
+            log.discard(stream);
+        }
+        return;
+    };
+    let log = Arc::clone(log);
+    runtime.spawn(async move {
+        let mut work = work;
+        poll_fn(|context| poll_into(&log, stream, &mut work, context)).await;
+        if let Some(stream) = stream {
+            log.finish(stream);
+        }
+        drop(place);
+    });
+}
+
+/// Works on, and keeps what is said for whoever takes up the stream.
+fn poll_into(log: &EventLog, stream: Option<StreamNumber>, work: &mut Work, context: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if let Some(stream) = stream {
+            ready!(log.poll_read(stream, context));
+        }
+        match (ready!(work.poll_item(context)), stream) {
+            (None, _) => return Poll::Ready(()),
+            (Some(Item::Message(message) | Item::Final(_, message)), Some(stream)) => log.append(stream, message),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+/// What a client gets that wants a stream back.
+pub(crate) enum Resumed {
+    /// The stream of a call.
+    Call(Reader),
+    /// A GET stream, which is the session's newest again.
+    Standing(StandingReader),
+    /// The GET stream is lost, and with it what was said on it. A client that is refused would never listen again (as the
+    /// official ones give up after a few refusals), so it gets a new one, which begins with all that may have changed meanwhile.
+    StandingLost,
+    /// The stream is over, and the client has had all of it.
+    Complete,
+    /// The rest of the call's stream is lost.
+    Gone,
+}
+
+/// Reads a presented event id: a position in one of the session's streams that this very client read.
+pub(crate) fn open_id(
+    sessions: &Sessions,
+    session: &Session,
+    authenticated: &Authenticated,
+    presented: &str,
+) -> Result<EventClaims, Refused> {
+    let endpoint = session.endpoint().id();
+    let proven = sessions.ring().open::<EventClaims>(presented, endpoint, authenticated.principal(), sessions.now())?;
+    let refused = |reason| Refused { reason, owner: Some(proven.owner()), presented_by: session.owner() };
+    let claims = *proven.claims();
+    if claims.client != ClientTag::of(authenticated.client_id()) {
+        return Err(refused(Refusal::OtherClient));
+    }
+    if claims.session != session.key() {
+        return Err(refused(Refusal::Unknown));
+    }
+    Ok(claims)
+}
+
+/// Takes up the stream at that position.
+pub(crate) fn resume(session: &Arc<Session>, claims: &EventClaims, credential: &Credential) -> Resumed {
+    let log = &session.events;
+    let found = if claims.epoch == log.epoch() {
+        log.resume(claims.stream, claims.position, credential)
+    } else {
+        Err(NotResumed::Gone)
+    };
+    match (found, claims.kind) {
+        (Ok((reader, work)), StreamKind::Call) => {
+            if let Some(work) = work.and_then(|work| work.take()) {
+                go_on(log, Some(claims.stream), work);
+            }
+            Resumed::Call(reader)
+        }
+        (Ok((reader, _)), StreamKind::Standing) => Resumed::Standing(session.outbox.enter(reader, credential)),
+        (Err(NotResumed::Complete), _) => Resumed::Complete,
+        (Err(NotResumed::Gone), StreamKind::Call) => Resumed::Gone,
+        (Err(NotResumed::Gone), StreamKind::Standing) => Resumed::StandingLost,
+    }
+}
+
+/// All that a client may have missed: every list may have changed, and every resource that it is subscribed to.
+pub(crate) fn may_have_changed(session: &Session) -> Vec<(&'static str, Bytes)> {
+    let capabilities = session.endpoint().profiles().capabilities();
+    let changes = [
+        ("tools", notification::TOOLS_LIST_CHANGED),
+        ("prompts", notification::PROMPTS_LIST_CHANGED),
+        ("resources", notification::RESOURCES_LIST_CHANGED),
+    ];
+    let announced = |of: &str| capabilities.get(of).and_then(|of| of.get("listChanged")) == Some(&true.into());
+    let lists = changes.into_iter().filter(|(of, _)| announced(of));
+    let lists = lists.map(|(_, method)| (method, Notification::new(method, None).to_bytes()));
+    let subscribed = session.upstreams().iter().flat_map(|upstream| upstream.wishes().1);
+    let updated = subscribed.map(|uri| {
+        let params = RawJson::from_serialize(&serde_json::json!({ "uri": uri })).ok();
+        (notification::RESOURCES_UPDATED, Notification::new(notification::RESOURCES_UPDATED, params).to_bytes())
+    });
+    lists.chain(updated).collect()
+}
