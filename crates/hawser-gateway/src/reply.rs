@@ -93,6 +93,7 @@ impl Work {
 
     /// Answers a single request: with JSON if its response comes first, otherwise with a stream. A client that goes away stops
     /// the work (MCP 2026-07-28, Cancellation).
+    #[allow(dead_code, reason = "answers of the stateless era take this way")]
     pub(crate) async fn answer(mut self, keep_alive: Duration) -> Response<Body> {
         loop {
             return match self.first(keep_alive).await {
@@ -215,7 +216,7 @@ impl CallStream {
         let Some(work) = held.as_mut() else { return Poll::Pending };
         match ready!(work.poll_item(context)) {
             Some(Item::Message(message) | Item::Final(_, message)) => {
-                self.reader.log().append(self.reader.stream(), message)
+                self.reader.log().append(self.reader.stream(), message);
             }
             Some(Item::Pause) => self.paused = knows_polling(self.writer.session().revision()),
             None => {

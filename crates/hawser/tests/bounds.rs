@@ -55,10 +55,50 @@ const SESSIONS: &[Row] = &[
     ),
     ("ends the oldest | 4 |", &[("hawser-gateway/src/config.rs", "streams: 4,")]),
     (
-        "loses the stream | 256; 32 MiB |",
+        "has to take it up again | 256; 16 MiB |",
         &[
             ("hawser-gateway/src/config.rs", "stream_queue: 256,"),
-            ("hawser-gateway/src/outbox.rs", "QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;"),
+            ("hawser-gateway/src/outbox.rs", "QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;"),
+        ],
+    ),
+    ("more of them is dropped | a quarter |", &[("hawser-gateway/src/outbox.rs", "TALK_PART: usize = 4;")]),
+    (
+        "for `Last-Event-ID` | 1024; 16 MiB, a single larger event alone |",
+        &[
+            ("hawser-gateway/src/config.rs", "stream_events: 1024,"),
+            ("hawser-gateway/src/config.rs", "stream_bytes: 16 * 1024 * 1024,"),
+        ],
+    ),
+    (
+        "bytes remembered of one session | 256; 4096; 32 MiB |",
+        &[
+            ("hawser-gateway/src/config.rs", "streams: 256,"),
+            ("hawser-gateway/src/config.rs", "session_events: 4096,"),
+            ("hawser-gateway/src/config.rs", "session_bytes: 32 * 1024 * 1024,"),
+        ],
+    ),
+    (
+        "owner's streams; of all | 64 MiB; 256 MiB |",
+        &[
+            ("hawser-gateway/src/config.rs", "owner_bytes: 64 * 1024 * 1024,"),
+            ("hawser-gateway/src/config.rs", " bytes: 256 * 1024 * 1024,"),
+        ],
+    ),
+    ("after its GET was left | 5 minutes |", &[("hawser-gateway/src/config.rs", "kept: Duration::from_mins(5),")]),
+    ("to take up a stream again | 1 s |", &[("hawser-gateway/src/config.rs", "retry: Duration::from_secs(1),")]),
+    (
+        "one more is given up | 32; 128; 2048 |",
+        &[
+            ("hawser-gateway/src/config.rs", "session_unread: 32,"),
+            ("hawser-gateway/src/config.rs", "owner_unread: 128,"),
+            ("hawser-gateway/src/config.rs", " unread: 2048,"),
+        ],
+    ),
+    (
+        "after which no more do | 32; 4 MiB |",
+        &[
+            ("hawser-gateway/src/in_flight.rs", "ATTACHED_MAX: usize = 32;"),
+            ("hawser-gateway/src/in_flight.rs", "ATTACHED_BYTES_MAX: usize = 4 * 1024 * 1024;"),
         ],
     ),
     ("ahead of its reader | 8 |", &[("hawser-gateway/src/reply.rs", "AHEAD: usize = 8;")]),

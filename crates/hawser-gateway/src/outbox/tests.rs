@@ -11,12 +11,8 @@ fn outbox(streams_max: usize, queue: usize) -> Outbox {
     Outbox::new(log, streams_max, queue)
 }
 
-/// What can be read now: `None` if nothing, `Some(None)` if the stream is over.
-fn read(stream: &mut StandingReader) -> Option<Option<Bytes>> {
-    match stream.poll_event(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(event) => Some(event.map(|(_, message)| message)),
-        Poll::Pending => None,
-    }
+fn read(stream: &mut StandingReader) -> Poll<Option<Bytes>> {
+    stream.poll_event(&mut Context::from_waker(Waker::noop())).map(|event| event.map(|(_, message)| message))
 }
 
 fn send(outbox: &Outbox, message: &Bytes) -> Result<(), NoStream> {
@@ -31,12 +27,12 @@ fn changes_wait_for_a_stream_once_each() {
     outbox.send_or_keep(notification::TOOLS_LIST_CHANGED, &changed);
     outbox.send_or_keep(notification::MESSAGE, &Bytes::from_static(b"log"));
     let mut stream = outbox.open(&Credential::default());
-    assert_eq!(read(&mut stream), Some(Some(changed.clone())));
-    assert_eq!(read(&mut stream), None);
+    assert_eq!(read(&mut stream), Poll::Ready(Some(changed.clone())));
+    assert_eq!(read(&mut stream), Poll::Pending);
     let mut next = outbox.open(&Credential::default());
-    assert_eq!(read(&mut stream), Some(None), "one stream is all it may have: the older one ends");
+    assert_eq!(read(&mut stream), Poll::Ready(None), "one stream is all it may have: the older one ends");
     send(&outbox, &changed).unwrap();
-    assert_eq!(read(&mut next), Some(Some(changed)));
+    assert_eq!(read(&mut next), Poll::Ready(Some(changed)));
 }
 
 #[test]
@@ -46,10 +42,10 @@ fn a_stream_is_bounded_in_bytes_and_reading_makes_room() {
     let message = Bytes::from(vec![b'x'; QUEUED_BYTES_MAX / 2]);
     send(&outbox, &message).unwrap();
     send(&outbox, &message).unwrap();
-    assert!(read(&mut stream).is_some());
+    assert!(read(&mut stream).is_ready());
     send(&outbox, &message).unwrap();
     assert_eq!(send(&outbox, &message).unwrap_err(), NoStream, "the reader is too slow and loses the stream");
-    assert_eq!(read(&mut stream), Some(None));
+    assert_eq!(read(&mut stream), Poll::Ready(None));
 }
 
 #[test]
@@ -61,15 +57,15 @@ fn a_message_goes_to_one_stream_and_a_slow_reader_loses_only_its_own() {
     for _ in 0..KEPT_MAX {
         send(&outbox, &message).unwrap();
     }
-    assert_eq!(read(&mut old), None, "the newest stream gets it");
+    assert_eq!(read(&mut old), Poll::Pending, "the newest stream gets it");
     send(&outbox, &message).unwrap();
-    assert_eq!(read(&mut old), Some(Some(message)), "the newest is full and gone");
+    assert_eq!(read(&mut old), Poll::Ready(Some(message)), "the newest is full and gone");
     let (again, _) = outbox.log.resume(slow.stream(), 0, &Credential::default()).unwrap();
     let mut again = outbox.enter(again, &Credential::default());
     for _ in 0..KEPT_MAX {
-        assert!(matches!(read(&mut again), Some(Some(_))), "and reads on where it was, once it is back");
+        assert!(matches!(read(&mut again), Poll::Ready(Some(_))), "and reads on where it was, once it is back");
     }
-    assert_eq!(read(&mut again), None, "but not what went to the other stream");
+    assert_eq!(read(&mut again), Poll::Pending, "but not what went to the other stream");
 }
 
 #[test]
@@ -83,8 +79,9 @@ fn talk_never_costs_a_stream_nor_the_place_of_what_asks() {
     }
     outbox.send_or_keep(notification::MESSAGE, &Bytes::from(vec![b'x'; QUEUED_BYTES_MAX]));
     send(&outbox, &question).unwrap();
-    assert_eq!(read(&mut stream), Some(Some(question.clone())));
-    let rest: Vec<_> = std::iter::from_fn(|| read(&mut stream)).flatten().collect();
+    assert_eq!(read(&mut stream), Poll::Ready(Some(question.clone())));
+    let rest: Vec<_> =
+        std::iter::from_fn(|| if let Poll::Ready(message) = read(&mut stream) { message } else { None }).collect();
     assert_eq!(rest.len(), KEPT_MAX / TALK_PART, "talk has its part of the queue");
     assert_eq!(rest.last(), Some(&question));
 }
@@ -101,7 +98,7 @@ fn what_was_kept_while_nobody_read_comes_after_what_was_missed() {
     let (reader, _) = outbox.log.resume(number, 0, &Credential::default()).unwrap();
     let mut stream = outbox.enter(reader, &Credential::default());
     assert!(outbox.has_stream());
-    assert_eq!(read(&mut stream), Some(Some(Bytes::from_static(b"missed"))));
-    assert_eq!(read(&mut stream), Some(Some(Bytes::from_static(b"changed"))));
-    assert_eq!(read(&mut stream), None);
+    assert_eq!(read(&mut stream), Poll::Ready(Some(Bytes::from_static(b"missed"))));
+    assert_eq!(read(&mut stream), Poll::Ready(Some(Bytes::from_static(b"changed"))));
+    assert_eq!(read(&mut stream), Poll::Pending);
 }
