@@ -96,7 +96,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
             ExchangeItem::Notification(found) => {
                 // What the client has seen cannot be taken back by a silent second attempt.
                 repeatable = false;
-                note_change(call.session, &found);
+                note_change(call.session, backend, &from, &found);
                 let message = if found.method == notification::CANCELLED {
                     withdraw(call.session, &from, &found)
                 } else {

@@ -5,6 +5,7 @@ use hawser_mcp::{Members, RawJson, Revision};
 use hawser_owner::{HandleKind, Payload};
 
 use crate::event_log::StreamKind;
+use crate::lists::ListDigest;
 
 /// Random name of a session in memory and in the store; never shown to clients outside the seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,12 +120,11 @@ impl Payload for SessionClaims {
     }
 }
 
-/// The payload of a list cursor: where the next page starts, in which of the session's merged lists.
+/// The payload of a list cursor: where the next page starts, in a list of which content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CursorClaims {
-    pub(crate) session: SessionKey,
-    pub(crate) list: u8,
-    pub(crate) generation: u64,
+    pub(crate) kind: u8,
+    pub(crate) list: ListDigest,
     pub(crate) offset: u64,
 }
 
@@ -132,18 +132,16 @@ impl Payload for CursorClaims {
     const KIND: HandleKind = HandleKind::Cursor;
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.session.0);
-        out.push(self.list);
-        out.extend_from_slice(&self.generation.to_be_bytes());
+        out.push(self.kind);
+        out.extend_from_slice(&self.list);
         out.extend_from_slice(&self.offset.to_be_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (session, rest) = bytes.split_first_chunk()?;
-        let (list, rest) = rest.split_first()?;
-        let (generation, rest) = rest.split_first_chunk()?;
+        let (kind, rest) = bytes.split_first()?;
+        let (list, rest) = rest.split_first_chunk()?;
         let offset = u64::from_be_bytes(rest.try_into().ok()?);
-        Some(Self { session: SessionKey(*session), list: *list, generation: u64::from_be_bytes(*generation), offset })
+        Some(Self { kind: *kind, list: *list, offset })
     }
 }
 

@@ -7,14 +7,13 @@ use hawser_mcp::{
     ErrorObject, ListKind, Members, MembersError, Notification, Outcome, RawJson, Request, RequestId, Response,
     client_notification, code, method, notification,
 };
-use hawser_owner::{Binding, Owned, Principal};
+use hawser_owner::{Owned, Principal};
 use tracing::debug;
 
 use crate::call::{self, Call};
-use crate::claims::CursorClaims;
 use crate::credential::Credential;
 use crate::in_flight::{Flight, NotStarted};
-use crate::lists;
+use crate::lists::{self, Cursors};
 use crate::pending::NotPending;
 use crate::reply::Out;
 use crate::session::Session;
@@ -93,7 +92,7 @@ fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-fn invalid(error: &MembersError) -> ErrorObject {
+pub(crate) fn invalid(error: &MembersError) -> ErrorObject {
     let code = if matches!(error, MembersError::NotAnObject) { code::INVALID_PARAMS } else { code::INVALID_REQUEST };
     ErrorObject::new(code, format!("params: {error}"))
 }
@@ -113,67 +112,15 @@ fn routed<'a>(
 
 /// `tools/list` and its siblings.
 async fn list(caller: &Caller, kind: ListKind, params: Option<&RawJson>) -> Result<RawJson, ErrorObject> {
-    let invalid_cursor =
-        || ErrorObject::new(code::INVALID_PARAMS, "this cursor is not valid (any more); start again without one");
     let session = &*caller.session;
-    let cursor = match params {
-        None => None,
-        Some(params) => {
-            let members = Members::read(params, &["cursor", "_meta"]).map_err(|error| invalid(&error))?;
-            members.get("cursor").map(|cursor| cursor.as_string().ok_or_else(invalid_cursor)).transpose()?
-        }
-    };
-    let (generation, entries, offset) = match cursor {
-        None => {
-            let listed = lists::refresh(session, kind).await?;
-            (listed.generation, listed.entries, 0)
-        }
-        Some(cursor) => {
-            let claims = open_cursor(caller, &cursor).filter(|claims| claims.list == list_tag(kind));
-            let claims = claims.ok_or_else(invalid_cursor)?;
-            let entries = session.lists.current(kind, claims.generation).ok_or_else(invalid_cursor)?;
-            (claims.generation, entries, usize::try_from(claims.offset).map_err(|_| invalid_cursor())?)
-        }
-    };
-    let (page, next) = lists::page(&entries, offset, caller.list_page);
-    let next = next.map(|offset| seal_cursor(caller, kind, generation, offset)).transpose()?;
-    Ok(lists::write_page(kind, page, next.as_deref()))
-}
-
-fn seal_cursor(caller: &Caller, kind: ListKind, generation: u64, offset: usize) -> Result<String, ErrorObject> {
-    let session = &*caller.session;
-    let binding = Binding {
+    let cursors = Cursors {
+        ring: caller.sessions.ring(),
+        entropy: caller.sessions.entropy(),
         endpoint: session.endpoint().id(),
         principal: &caller.principal,
-        issued: caller.sessions.now(),
-        expires: caller.session.expires(),
+        now: caller.sessions.now(),
     };
-    let claims = CursorClaims { session: session.key(), list: list_tag(kind), generation, offset: offset as u64 };
-    let sealed = caller.sessions.ring().mint(&binding, claims, caller.sessions.entropy());
-    sealed.map(|(cursor, _)| cursor).map_err(|error| ErrorObject::new(code::INTERNAL_ERROR, error.to_string()))
-}
-
-/// A cursor of this very session; anything else is no cursor.
-fn open_cursor(caller: &Caller, cursor: &str) -> Option<CursorClaims> {
-    let endpoint = caller.session.endpoint().id();
-    let opened =
-        caller.sessions.ring().open::<CursorClaims>(cursor, endpoint, &caller.principal, caller.sessions.now());
-    match opened {
-        Ok(proven) => Some(*proven.claims()).filter(|claims| claims.session == caller.session.key()),
-        Err(refused) => {
-            debug!(reason = refused.reason.as_str(), "a cursor was refused");
-            None
-        }
-    }
-}
-
-const fn list_tag(kind: ListKind) -> u8 {
-    match kind {
-        ListKind::Tools => 1,
-        ListKind::Resources => 2,
-        ListKind::ResourceTemplates => 3,
-        ListKind::Prompts => 4,
-    }
+    lists::page(session, kind, params, &cursors, caller.list_page).await.map(|page| page.result)
 }
 
 async fn forward(

@@ -1,11 +1,14 @@
 //! One virtual MCP server: its backends, how they are named, and what they said of themselves.
 
+use std::sync::Arc;
+
 use hawser_backend::Backend;
 use hawser_catalog::{NamingError, Router};
 use hawser_identity::Resource;
 use hawser_owner::EndpointId;
 
 use crate::config::EndpointConfig;
+use crate::lists::ListCache;
 use crate::profile::Profiles;
 
 /// An endpoint at work.
@@ -19,10 +22,11 @@ pub(crate) struct Endpoint {
     backends: Vec<Backend>,
     router: Router,
     profiles: Profiles,
+    lists: Arc<ListCache>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(config: EndpointConfig) -> Result<Self, NamingError> {
+    pub(crate) fn new(config: EndpointConfig, lists: Arc<ListCache>) -> Result<Self, NamingError> {
         let names = config.backends.iter().map(|(backend, naming)| (backend.name().to_string(), *naming));
         let router = Router::new(names)?;
         let backends: Vec<_> = config.backends.into_iter().map(|(backend, _)| backend).collect();
@@ -35,6 +39,7 @@ impl Endpoint {
             local_scopes: config.local_scopes,
             backends,
             router,
+            lists,
         })
     }
 
@@ -68,5 +73,10 @@ impl Endpoint {
 
     pub(crate) const fn profiles(&self) -> &Profiles {
         &self.profiles
+    }
+
+    /// What is known of the backends' lists; one cache serves all endpoints.
+    pub(crate) const fn lists(&self) -> &Arc<ListCache> {
+        &self.lists
     }
 }

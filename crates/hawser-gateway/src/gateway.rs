@@ -29,6 +29,7 @@ use crate::edge::{self, EdgeError, LAST_EVENT_ID, SESSION_ID};
 use crate::endpoint::Endpoint;
 use crate::event_log::{StreamKind, StreamNumber};
 use crate::initialize;
+use crate::lists::ListCache;
 use crate::outbox::StandingReader;
 use crate::pending::NotPending;
 use crate::profile::{self, BackendReport};
@@ -91,9 +92,11 @@ impl Gateway {
     /// Builds the gateway. Nothing is connected before [`Gateway::start`].
     pub fn new(config: GatewayConfig, dependencies: GatewayDependencies) -> Result<Self, GatewayError> {
         let mut endpoints = Vec::with_capacity(config.endpoints.len());
+        let lists = Arc::<ListCache>::default();
         for endpoint in config.endpoints {
             let name = endpoint.name.clone();
-            let built = Endpoint::new(endpoint).map_err(|reason| GatewayError::Naming { endpoint: name, reason })?;
+            let built = Endpoint::new(endpoint, Arc::clone(&lists))
+                .map_err(|reason| GatewayError::Naming { endpoint: name, reason })?;
             endpoints.push(Arc::new(built));
         }
         let sessions = Sessions::new(SessionsConfig {

@@ -1,271 +1,260 @@
 //! `tools/list` and its siblings: every backend's pages, merged, paged again under sealed cursors.
+//!
+//! What the backends said is kept for all sessions of the node ([`cache`]), for as long as it may be ([`part`]); what is merged
+//! of it as well ([`merged`]). A list costs its backend something only when it is not known or not good any more.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+mod cache;
+mod cursor;
+mod fetch;
+mod merged;
+mod own;
+mod part;
+mod resources;
+mod shelf;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_backend::BackendError;
-use hawser_catalog::{ResourceIndex, Source, merge};
-use hawser_mcp::{ErrorObject, ListKind, ListPage, Outcome, RawJson, code, write_list};
-use tokio::time::Instant;
-use tracing::{debug, warn};
+use hawser_mcp::{ErrorObject, Freshness, ListKind, Members, Notification, RawJson, code, notification, write_list};
+use tracing::warn;
 
-use crate::ask::ask;
+pub(crate) use self::cache::{ListCache, View};
+pub(crate) use self::cursor::Cursors;
+pub(crate) use self::merged::ListDigest;
+pub(crate) use self::own::SessionLists;
+pub(crate) use self::resources::route_resource;
+
+use self::merged::MergedList;
+use self::part::Part;
+use crate::dispatch::invalid;
 use crate::session::Session;
 use crate::upstream::Upstream;
 
-/// Most pages read of one backend's list.
-const PAGES_MAX: usize = 256;
-/// Most entries read of one backend's list.
-const ENTRIES_MAX: usize = 50_000;
-
-/// Most bytes of one backend's list.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Longest wait for one backend's list: one that hangs must not keep the others' from the client.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The way to resources that nobody lists is looked up anew at most this often.
-const INDEX_AGAIN: Duration = Duration::from_secs(5);
+/// A tool's annotations are taken from a list of at most this age, and one that it does not have is looked for in a newer one
+/// at most so often.
+const ANNOTATIONS_MAX: Duration = Duration::from_mins(5);
+const TOOL_AGAIN: Duration = Duration::from_secs(5);
 
-/// What a session knows of its backends' lists.
-#[derive(Debug, Default)]
-pub(crate) struct SessionLists {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    merged: HashMap<ListKind, (u64, Arc<Vec<RawJson>>)>,
-    /// The last good answer of each backend, so that a list does not flap while one is away.
-    known: HashMap<(usize, ListKind), Arc<Vec<RawJson>>>,
-    resources: Option<Arc<ResourceIndex>>,
-    indexed_at: Option<Instant>,
-}
-
-/// A merged list, and which one it is.
+/// One page of a merged list.
 #[derive(Debug)]
-pub(crate) struct Listed {
-    pub(crate) generation: u64,
-    pub(crate) entries: Arc<Vec<RawJson>>,
+pub(crate) struct Page {
+    /// The result of the list method, without what only one era has.
+    pub(crate) result: RawJson,
+    /// How long it may be kept, and for whom (2026-07-28, Caching).
+    pub(crate) freshness: Freshness,
 }
 
-impl SessionLists {
-    /// The merged list of this generation, if it is still the current one. Generations are drawn at random, so that a cursor
-    /// from before a restart does not fit by chance.
-    pub(crate) fn current(&self, kind: ListKind, generation: u64) -> Option<Arc<Vec<RawJson>>> {
-        let state = self.lock();
-        state.merged.get(&kind).filter(|(current, _)| *current == generation).map(|(_, entries)| Arc::clone(entries))
-    }
+/// One backend's share of a list.
+struct Share {
+    backend: usize,
+    part: Arc<Part>,
+    /// Whether it is what the backend says now, not what it last said.
+    current: bool,
+}
 
-    /// A backend's resources changed: the way to them is looked up anew.
-    pub(crate) fn forget_resources(&self) {
-        self.lock().resources = None;
-    }
+struct Listed {
+    list: Arc<MergedList>,
+    freshness: Freshness,
+}
 
-    fn known(&self, backend: usize, kind: ListKind) -> Option<Arc<Vec<RawJson>>> {
-        self.lock().known.get(&(backend, kind)).cloned()
-    }
-
-    fn learn(&self, backend: usize, kind: ListKind, entries: &Arc<Vec<RawJson>>) {
-        self.lock().known.insert((backend, kind), Arc::clone(entries));
-    }
-
-    fn publish(&self, kind: ListKind, entries: Vec<RawJson>) -> Listed {
-        let mut state = self.lock();
-        // The same list keeps its generation: pages of it that are being turned elsewhere stay valid.
-        if let Some((generation, known)) = state.merged.get(&kind)
-            && **known == entries
-        {
-            return Listed { generation: *generation, entries: Arc::clone(known) };
+/// The page that a client asks for.
+pub(crate) async fn page(
+    session: &Arc<Session>,
+    kind: ListKind,
+    params: Option<&RawJson>,
+    cursors: &Cursors<'_>,
+    length: usize,
+) -> Result<Page, ErrorObject> {
+    let invalid_cursor =
+        || ErrorObject::new(code::INVALID_PARAMS, "this cursor is not valid (any more); start again without one");
+    let cursor = match params {
+        None => None,
+        Some(params) => {
+            let members = Members::read(params, &["cursor", "_meta"]).map_err(|error| invalid(&error))?;
+            members.get("cursor").map(|cursor| cursor.as_string().ok_or_else(invalid_cursor)).transpose()?
         }
-        let listed = Listed { generation: fresh_generation(), entries: Arc::new(entries) };
-        state.merged.insert(kind, (listed.generation, Arc::clone(&listed.entries)));
-        listed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Not a secret, only unlikely to repeat: the hasher's per-process random keys over a counter will do.
-fn fresh_generation() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEYS.hash_one(NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Asks every backend for its list and merges the answers. A backend that fails contributes what it last said; only if none
-/// has anything to say is that an error.
-pub(crate) async fn refresh(session: &Arc<Session>, kind: ListKind) -> Result<Listed, ErrorObject> {
-    let shares = shares(session, kind).await?;
-    let sources: Vec<_> =
-        shares.iter().map(|(backend, entries)| Source { backend: *backend, entries: entries.as_slice() }).collect();
-    let merged = merge(session.endpoint().router(), kind, &sources);
-    for warning in &merged.warnings {
-        debug!(endpoint = session.endpoint().name(), %warning, "while merging {}", kind.method());
-    }
-    Ok(session.lists.publish(kind, merged.entries))
-}
-
-/// Each backend's entries.
-async fn shares(session: &Arc<Session>, kind: ListKind) -> Result<Vec<(usize, Arc<Vec<RawJson>>)>, ErrorObject> {
-    let asked = session.upstreams().iter().map(|upstream| async move {
-        let backend = upstream.position();
-        let answer = match tokio::time::timeout(PATIENCE, read_all(session, upstream, kind)).await {
-            Ok(answer) => answer.map(Arc::new),
-            Err(_) => Err(BackendError::TimedOut { backend: upstream.backend().name().clone(), after: PATIENCE }),
-        };
-        match &answer {
-            Ok(entries) => session.lists.learn(backend, kind, entries),
-            // A listening client is told when the backend is back.
-            Err(_) => upstream.recover(session),
+    };
+    let (listed, offset) = match cursor {
+        None => (listed(session, kind).await?, 0),
+        Some(cursor) => {
+            let (list, offset) = cursors.open(kind, &cursor).ok_or_else(invalid_cursor)?;
+            (listed_as(session, kind, list).await?.ok_or_else(invalid_cursor)?, offset)
         }
-        (backend, answer)
+    };
+    let (page, next) = cut(&listed.list.entries, offset, length);
+    let next = next.map(|offset| cursors.seal(kind, listed.list.digest, offset)).transpose()?;
+    Ok(Page { result: write_list(kind, page.iter(), next.as_deref()), freshness: listed.freshness })
+}
+
+/// The merged list as it is now.
+async fn listed(session: &Arc<Session>, kind: ListKind) -> Result<Listed, ErrorObject> {
+    let shares = shares_at_most(session, kind, Duration::MAX).await?;
+    Ok(merged(session, kind, &shares))
+}
+
+/// The merged list with this content, if it is known and no change of it was announced, or if it is still the current one.
+async fn listed_as(session: &Arc<Session>, kind: ListKind, digest: ListDigest) -> Result<Option<Listed>, ErrorObject> {
+    let known = merged(session, kind, &shares_known(session, kind));
+    if known.list.digest == digest {
+        return Ok(Some(known));
+    }
+    Ok(Some(listed(session, kind).await?).filter(|listed| listed.list.digest == digest))
+}
+
+fn merged(session: &Session, kind: ListKind, shares: &[Share]) -> Listed {
+    let endpoint = session.endpoint();
+    let ids = shares.iter().map(|share| (share.backend, share.part.id)).collect();
+    let place = (endpoint.id(), session.owner());
+    let to = session.revision();
+    let list = endpoint.lists().merged(place, kind, to, ids, || {
+        let parts: Vec<_> = shares.iter().map(|share| (share.backend, Arc::clone(&share.part))).collect();
+        MergedList::of(endpoint.name(), endpoint.router(), kind, to, &parts)
     });
+    let complete = shares.len() == session.upstreams().len() && shares.iter().all(|share| share.current);
+    Listed { list, freshness: together(shares.iter().filter_map(|share| share.part.freshness()), complete) }
+}
+
+/// How fresh a list is of which these are parts. One that is not what all backends say now is not to be kept.
+fn together(parts: impl Iterator<Item = Freshness>, complete: bool) -> Freshness {
+    let together = parts.reduce(Freshness::and).unwrap_or(Freshness::NONE);
+    if complete { together } else { Freshness { ttl_ms: 0, ..together } }
+}
+
+/// Each backend's list as it is now, read if it is not known, not fresh, or older than it may be. A backend that fails
+/// contributes what it last said; only if none has anything to say is that an error.
+async fn shares_at_most(session: &Arc<Session>, kind: ListKind, max_age: Duration) -> Result<Vec<Share>, ErrorObject> {
+    let asked = session
+        .upstreams()
+        .iter()
+        .map(|upstream| async move { (upstream.position(), current(session, upstream, kind, max_age).await) });
     let mut shares = Vec::new();
     let mut failed = None;
-    let mut any = false;
     for (backend, answer) in futures_util::future::join_all(asked).await {
         match answer {
-            Ok(entries) => {
-                any = true;
-                shares.push((backend, entries));
-            }
+            Ok(part) => shares.push(Share { backend, part, current: true }),
             Err(error) => {
                 warn!(endpoint = session.endpoint().name(), %error, "a backend does not answer {}", kind.method());
-                match session.lists.known(backend, kind) {
-                    Some(entries) => {
-                        any = true;
-                        shares.push((backend, entries));
-                    }
+                match session.endpoint().lists().known(&session.lists.place(backend, kind)) {
+                    Some(part) => shares.push(Share { backend, part, current: false }),
                     None => failed = Some(error),
                 }
             }
         }
     }
     match failed {
-        Some(error) if !any => Err(ErrorObject::new(code::INTERNAL_ERROR, error.client_message())),
+        Some(error) if shares.is_empty() => Err(ErrorObject::new(code::INTERNAL_ERROR, error.client_message())),
         _ => Ok(shares),
     }
 }
 
-/// All pages of one backend's list; none if the backend does not have that capability.
-async fn read_all(session: &Arc<Session>, upstream: &Upstream, kind: ListKind) -> Result<Vec<RawJson>, BackendError> {
-    if !has_capability(&upstream.open(session).await?.server().capabilities, kind.capability()) {
-        return Ok(Vec::new());
-    }
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    let mut cursor: Option<String> = None;
-    for _ in 0..PAGES_MAX {
-        let params =
-            cursor.as_ref().and_then(|cursor| RawJson::from_serialize(&serde_json::json!({ "cursor": cursor })).ok());
-        let page = match ask(session, upstream, kind.method(), params).await? {
-            Outcome::Result(result) => ListPage::read(kind, &result)
-                .map_err(|error| broken(upstream, format!("{}: {error}", kind.method())))?,
-            // Declared but not offered, as some servers do for templates.
-            Outcome::Error(error) if is_method_not_found(&error) => return Ok(entries),
-            Outcome::Error(_) => {
-                return Err(broken(upstream, format!("{} was answered with an error", kind.method())));
-            }
-        };
-        bytes += page.entries.iter().map(|entry| entry.bytes().len()).sum::<usize>();
-        entries.extend(page.entries);
-        if entries.len() > ENTRIES_MAX || bytes > BYTES_MAX {
-            let reason = format!("{} has over {ENTRIES_MAX} entries or {BYTES_MAX} bytes", kind.method());
-            return Err(broken(upstream, reason));
-        }
-        match page.next_cursor {
-            None => return Ok(entries),
-            next if next == cursor => {
-                return Err(broken(upstream, format!("{} repeats a cursor", kind.method())));
-            }
-            next => cursor = next,
-        }
-    }
-    Err(broken(upstream, format!("{} has over {PAGES_MAX} pages", kind.method())))
+/// What is known of each backend's list and not said to have changed, without asking anybody.
+fn shares_known(session: &Session, kind: ListKind) -> Vec<Share> {
+    let cache = session.endpoint().lists();
+    let known = session.upstreams().iter().filter_map(|upstream| {
+        let backend = upstream.position();
+        let part = cache.unchanged(&session.lists.place(backend, kind))?;
+        Some(Share { backend, current: part.is_fresh(), part })
+    });
+    known.collect()
 }
 
-fn broken(upstream: &Upstream, reason: String) -> BackendError {
-    BackendError::Protocol { backend: upstream.backend().name().clone(), reason }
+/// One backend's list as it is now.
+async fn current(
+    session: &Arc<Session>,
+    upstream: &Upstream,
+    kind: ListKind,
+    max_age: Duration,
+) -> Result<Arc<Part>, BackendError> {
+    let cache = session.endpoint().lists();
+    let place = session.lists.place(upstream.position(), kind);
+    if let Some(part) = cache.fresh(&place, max_age) {
+        return Ok(part);
+    }
+    let obtained = cache.obtain(&place, || fetch::read_all(session, upstream, kind));
+    let obtained = tokio::time::timeout(PATIENCE, obtained).await.unwrap_or_else(|_| {
+        Err(BackendError::TimedOut { backend: upstream.backend().name().clone(), after: PATIENCE })
+    });
+    if obtained.is_err() {
+        // A listening client is told when the backend is back.
+        upstream.recover(session);
+    }
+    obtained
+}
+
+/// A tool as its backend lists it, by the name that clients know it by. Read from the backend only if that one's list is not
+/// known or does not have it.
+pub(crate) async fn tool(session: &Arc<Session>, exposed: &str) -> Option<RawJson> {
+    let to = session.endpoint().router().route(exposed)?;
+    let upstream = session.upstream(to.backend)?;
+    let cache = session.endpoint().lists();
+    let known = cache.unchanged(&session.lists.place(to.backend, ListKind::Tools));
+    let known = known.filter(|part| part.is_fresh() || part.age() < ANNOTATIONS_MAX);
+    if let Some(tool) = known.as_ref().and_then(|part| part.find(to.own_name)) {
+        return Some(tool.clone());
+    }
+    let part = match known {
+        Some(part) if part.age() < TOOL_AGAIN => part,
+        _ => match current(session, upstream, ListKind::Tools, TOOL_AGAIN).await {
+            Ok(part) => part,
+            Err(error) => {
+                warn!(endpoint = session.endpoint().name(), %error, "the tools of a backend are not known");
+                cache.known(&session.lists.place(to.backend, ListKind::Tools))?
+            }
+        },
+    };
+    part.find(to.own_name).cloned()
+}
+
+/// Whether a server says that it announces changes of a list.
+pub(crate) fn announces(capabilities: &RawJson, kind: ListKind) -> bool {
+    let declared = Members::read(capabilities, &[]).ok().and_then(|members| members.get(kind.capability()));
+    let flag = |declared: RawJson| Members::read(&declared, &[]).ok()?.get("listChanged");
+    declared.and_then(flag).is_some_and(|flag| flag.as_str() == "true")
+}
+
+/// The lists that a notification says have changed.
+pub(crate) fn changed_by(notification: &Notification) -> &'static [ListKind] {
+    match notification.method.as_str() {
+        notification::TOOLS_LIST_CHANGED => &[ListKind::Tools],
+        notification::PROMPTS_LIST_CHANGED => &[ListKind::Prompts],
+        notification::RESOURCES_LIST_CHANGED => &[ListKind::Resources, ListKind::ResourceTemplates],
+        _ => &[],
+    }
 }
 
 /// The page that starts at `offset`, and where the next one does.
-pub(crate) fn page(entries: &[RawJson], offset: usize, length: usize) -> (&[RawJson], Option<usize>) {
+fn cut(entries: &[RawJson], offset: usize, length: usize) -> (&[RawJson], Option<usize>) {
     let end = offset.saturating_add(length).min(entries.len());
     let page = entries.get(offset..end).unwrap_or_default();
     (page, (end < entries.len()).then_some(end))
 }
 
-/// A page as the result of its list method.
-pub(crate) fn write_page(kind: ListKind, page: &[RawJson], next_cursor: Option<&str>) -> RawJson {
-    write_list(kind, page.iter(), next_cursor)
-}
-
-/// The backends that may know a resource, the likeliest first.
-pub(crate) async fn route_resource(session: &Arc<Session>, uri: &str) -> Vec<usize> {
-    if let [only] = session.upstreams() {
-        return vec![only.position()];
-    }
-    let (known, fresh) = {
-        let state = session.lists.lock();
-        let fresh = state.indexed_at.is_some_and(|at| at.elapsed() < INDEX_AGAIN) && state.resources.is_some();
-        (state.resources.clone(), fresh)
-    };
-    if let Some(backend) = known.and_then(|index| index.route(uri)) {
-        return vec![backend];
-    }
-    if !fresh && let Some(backend) = index_resources(session).await.route(uri) {
-        return vec![backend];
-    }
-    offering_resources(session).await
-}
-
-async fn offering_resources(session: &Arc<Session>) -> Vec<usize> {
-    let asked = session.upstreams().iter().map(|upstream| async move {
-        let opened = tokio::time::timeout(PATIENCE, upstream.open(session)).await.ok()?.ok()?;
-        has_capability(&opened.server().capabilities, "resources").then_some(upstream.position())
-    });
-    futures_util::future::join_all(asked).await.into_iter().flatten().collect()
-}
-
-async fn index_resources(session: &Arc<Session>) -> Arc<ResourceIndex> {
-    let (resources, templates) =
-        tokio::join!(shares(session, ListKind::Resources), shares(session, ListKind::ResourceTemplates));
-    let (resources, templates) = (resources.unwrap_or_default(), templates.unwrap_or_default());
-    let index = Arc::new(ResourceIndex::build(
-        resources.iter().map(|(backend, entries)| (*backend, entries.as_slice())),
-        templates.iter().map(|(backend, entries)| (*backend, entries.as_slice())),
-    ));
-    let mut state = session.lists.lock();
-    state.resources = Some(Arc::clone(&index));
-    state.indexed_at = Some(Instant::now());
-    index
-}
-
 /// Whether a server declared a capability.
 pub(crate) fn has_capability(capabilities: &RawJson, name: &str) -> bool {
-    hawser_mcp::Members::read(capabilities, &[])
-        .ok()
-        .and_then(|members| members.get(name))
-        .is_some_and(|value| value.is_object())
-}
-
-fn is_method_not_found(error: &RawJson) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Code {
-        code: i64,
-    }
-    error.read::<Code>().is_ok_and(|error| error.code == i64::from(code::METHOD_NOT_FOUND))
+    Members::read(capabilities, &[]).ok().and_then(|members| members.get(name)).is_some_and(|value| value.is_object())
 }
 
 #[cfg(test)]
 mod tests {
+    use hawser_mcp::CacheScope;
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_merged_list_is_as_fresh_as_its_stalest_part_and_as_private_as_its_most_private() {
+        let public = Freshness { ttl_ms: 100, scope: CacheScope::Public };
+        let private = Freshness { ttl_ms: 200, scope: CacheScope::Private };
+        assert_eq!(together([public].into_iter(), true), public);
+        let both = Freshness { ttl_ms: 100, scope: CacheScope::Private };
+        assert_eq!(together([public, private].into_iter(), true), both);
+        let stale = Freshness { ttl_ms: 0, scope: CacheScope::Public };
+        assert_eq!(together([public].into_iter(), false), stale, "a backend's last good list");
+        assert_eq!(together(std::iter::empty(), true), Freshness::NONE);
+    }
 
     proptest! {
         #[test]
@@ -274,7 +263,7 @@ mod tests {
             let mut seen = Vec::new();
             let mut offset = Some(0);
             while let Some(at) = offset {
-                let (page, next) = page(&entries, at, length);
+                let (page, next) = cut(&entries, at, length);
                 seen.extend_from_slice(page);
                 offset = next;
             }

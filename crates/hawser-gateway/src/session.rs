@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::event_log::EventLog;
 use crate::in_flight::InFlight;
-use crate::lists::SessionLists;
+use crate::lists::{SessionLists, View};
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
 use crate::places::Place;
@@ -75,6 +75,8 @@ impl Session {
             upstream
         });
         let upstreams: Vec<_> = upstreams.collect();
+        let view = View::of(claims.revision, &record.capabilities, &record.client_info);
+        let lists = SessionLists::new(Arc::clone(endpoint.lists()), endpoint.id(), record.owner, claims.key, view);
         Arc::new_cyclic(|weak| Self {
             claims,
             owner: record.owner,
@@ -91,7 +93,7 @@ impl Session {
             ended: CancellationToken::new(),
             terminated: AtomicBool::new(false),
             place: Mutex::new(Some(place)),
-            lists: SessionLists::default(),
+            lists,
             outbox: Outbox::new(Arc::clone(&events), limits.streams, limits.stream_queue),
             events,
             pending: PendingRequests::new(limits.pending, limits.client_answer),

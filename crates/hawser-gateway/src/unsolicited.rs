@@ -8,6 +8,7 @@ use hawser_mcp::{Members, Message, Notification, RawJson, Request, RequestId, no
 
 use tokio_util::sync::CancellationToken;
 
+use crate::lists;
 use crate::outbox::Readership;
 use crate::pending::{PendingRequest, decline};
 use crate::session::Session;
@@ -48,7 +49,7 @@ pub(crate) fn deliver(owner: &Weak<Session>, backend: usize, from: &BackendSessi
 }
 
 fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSession, notification: &Notification) {
-    note_change(owner, notification);
+    note_change(owner, backend, from, notification);
     let message = if notification.method == notification::CANCELLED {
         match withdraw(owner, from, notification) {
             Some(message) => message,
@@ -66,10 +67,10 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSess
     owner.outbox.send_or_keep(&notification.method, &message);
 }
 
-/// Forgets what a change makes stale.
-pub(crate) fn note_change(owner: &Session, notification: &Notification) {
-    if notification.method == notification::RESOURCES_LIST_CHANGED {
-        owner.lists.forget_resources();
+/// Notes what a change makes stale, before the client can hear of it.
+pub(crate) fn note_change(owner: &Session, backend: usize, from: &BackendSession, notification: &Notification) {
+    for kind in lists::changed_by(notification) {
+        owner.lists.changed(backend, *kind, from.server().revision.era());
     }
 }
 

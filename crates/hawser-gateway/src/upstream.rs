@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hawser_backend::{Backend, BackendError, BackendSession, ClientHello};
-use hawser_mcp::{Notification, RawJson, method, notification};
+use hawser_mcp::{ListKind, Notification, RawJson, method, notification};
 
 use crate::ask::outcome;
-use crate::lists::has_capability;
+use crate::lists::{announces, has_capability};
 use crate::session::Session;
 
 /// Most subscriptions of one session to one backend.
@@ -102,12 +102,15 @@ impl Upstream {
             opened => opened?,
         };
         // Held before anything else is awaited: who gives up now must not leave a session behind that nobody knows.
-        self.lock().session = Some(session.clone());
+        let lost = self.lock().session.replace(session.clone()).is_some();
+        owner.lists.reopened(self.position, lost);
         crate::unsolicited::forward(Weak::clone(owner.weak()), self.position, session.downgrade(), unsolicited);
         // A task of its own, so that it ends even if the caller goes away; there is one per opening, not per call.
         let replay = tokio::spawn(replay(Weak::clone(owner.weak()), self.position, session.clone()));
         let _ = tokio::time::timeout(REPLAY_LIMIT, replay).await;
-        if self.lock().listening {
+        // Lists are kept on the word of who announces their changes, so that must be heard.
+        let capabilities = &session.server().capabilities;
+        if self.lock().listening || ListKind::ALL.into_iter().any(|kind| announces(capabilities, kind)) {
             session.listen();
         }
         Ok(session)
@@ -259,7 +262,7 @@ async fn recover(weak: &Weak<Session>, position: usize) {
             return;
         }
         if upstream.open(&owner).await.is_ok() {
-            owner.lists.forget_resources();
+            owner.lists.reopened(position, true);
             for changed in [
                 notification::TOOLS_LIST_CHANGED,
                 notification::PROMPTS_LIST_CHANGED,

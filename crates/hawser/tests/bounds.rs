@@ -126,14 +126,39 @@ const SESSIONS: &[Row] = &[
     (
         "one backend's list | 256; 50000; 32 MiB |",
         &[
-            ("hawser-gateway/src/lists.rs", "BYTES_MAX: usize = 32 * 1024 * 1024;"),
-            ("hawser-gateway/src/lists.rs", "PAGES_MAX: usize = 256;"),
-            ("hawser-gateway/src/lists.rs", "ENTRIES_MAX: usize = 50_000;"),
+            ("hawser-gateway/src/lists/fetch.rs", "BYTES_MAX: usize = 32 * 1024 * 1024;"),
+            ("hawser-gateway/src/lists/fetch.rs", "PAGES_MAX: usize = 256;"),
+            ("hawser-gateway/src/lists/fetch.rs", "ENTRIES_MAX: usize = 50_000;"),
         ],
     ),
     (
         "its last one counts | 10 s |",
         &[("hawser-gateway/src/lists.rs", "PATIENCE: Duration = Duration::from_secs(10);")],
+    ),
+    (
+        "of any other | as it states, at most 1 hour; 5 minutes; 30 s |",
+        &[
+            ("hawser-gateway/src/lists/part.rs", "STATED_MAX: Duration = Duration::from_hours(1);"),
+            ("hawser-gateway/src/lists/part.rs", "HEARD_MAX: Duration = Duration::from_mins(5);"),
+            ("hawser-gateway/src/lists/part.rs", "UNHEARD_MAX: Duration = Duration::from_secs(30);"),
+        ],
+    ),
+    (
+        "kept of one owner; altogether | 4096 and 64 MiB; 65536 and 256 MiB |",
+        &[
+            ("hawser-gateway/src/lists/cache.rs", "OWNER_LISTS_MAX: usize = 4096;"),
+            ("hawser-gateway/src/lists/cache.rs", "OWNER_BYTES_MAX: usize = 64 * 1024 * 1024;"),
+            ("hawser-gateway/src/lists/cache.rs", " LISTS_MAX: usize = 65_536;"),
+            ("hawser-gateway/src/lists/cache.rs", " BYTES_MAX: usize = 256 * 1024 * 1024;"),
+        ],
+    ),
+    (
+        "turns the page of a list | 24 hours |",
+        &[("hawser-gateway/src/lists/cursor.rs", "LIFETIME: Duration = Duration::from_hours(24);")],
+    ),
+    (
+        "looked for again | 5 s |",
+        &[("hawser-gateway/src/lists/resources.rs", "INDEX_AGAIN: Duration = Duration::from_secs(5);")],
     ),
     (
         "the URI of one | 256; 8 KiB |",
