@@ -152,15 +152,18 @@ async fn restored_sessions_count_against_the_limit() -> Result<()> {
 
 #[tokio::test]
 async fn a_question_during_a_list_gets_an_answer() -> Result<()> {
-    let (_gateway, mut alice) = alice_at(json!({ "backends": { "a": puppet("asks")? } })).await?;
+    let (gateway, mut alice) = alice_at(json!({ "backends": { "a": puppet("asks")? } })).await?;
     alice.tools().await?;
     // There is no stream that the question could go to.
     let said = alice.call("a_first", json!({})).await?;
     ensure!(called_text(&said)? == "refused", "roots/list during tools/list: {said}");
 
-    let mut stream = alice.mcp().listen(alice.presented()?, None).await?;
-    let mcp = alice.mcp().clone();
-    let presented = alice.presented()?;
+    // Another person's list is read anew.
+    let mut bob = Person::log_in(&gateway.mcp()?, "bob").await?;
+    bob.open().await?;
+    let mut stream = bob.mcp().listen(bob.presented()?, None).await?;
+    let mcp = bob.mcp().clone();
+    let presented = bob.presented()?;
     let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#.to_owned();
     let (listed, answered) = tokio::join!(mcp.post(presented, body, Some("7")), async {
         let asked = stream.wait(SOON, hawser_probe::rpc::Message::is_request).await.context("not asked on GET")?;
@@ -170,7 +173,7 @@ async fn a_question_during_a_list_gets_an_answer() -> Result<()> {
     });
     listed?;
     answered?;
-    let said = alice.call("a_first", json!({})).await?;
+    let said = bob.call("a_first", json!({})).await?;
     ensure!(called_text(&said)? == "answered", "roots/list during tools/list: {said}");
     Ok(())
 }
