@@ -5,14 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hawser_mcp::Revision;
 use tokio::time::{Instant, timeout};
 
 use crate::circuit::Circuit;
 use crate::config::{BackendConfig, ChildLimit, ConfigError, Transport};
+use crate::era::Eras;
 use crate::error::BackendError;
 use crate::hello::{ClientHello, initialize};
+use crate::known::Known;
 use crate::link::Link;
+use crate::modern::{Modern, Shared};
 use crate::name::BackendName;
+use crate::open::open;
 use crate::queue::queue;
 use crate::session::{BackendSession, SessionCore};
 use crate::sse::{NoSse, SseLink};
@@ -29,8 +34,11 @@ const UNSOLICITED_MAX: usize = 256;
 pub struct Backend(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    config: Arc<BackendConfig>,
+pub(crate) struct Inner {
+    pub(crate) config: Arc<BackendConfig>,
+    /// What the server speaks.
+    pub(crate) known: Arc<Known>,
+    modern: Arc<Shared>,
     reach: Reach,
     circuit: Mutex<Circuit>,
     since: Instant,
@@ -61,7 +69,19 @@ impl Backend {
                 Reach::Stdio(ChildCommand::new(command.clone(), env.clone(), cwd.clone(), children))
             }
         };
-        let inner = Inner { config: Arc::new(config), reach, circuit: Mutex::default(), since: Instant::now() };
+        let known = match reach {
+            Reach::Http { .. } | Reach::Stdio(_) => Known::nothing(),
+            // This transport is older than the stateless era.
+            Reach::Sse(_) => Known::for_good(Eras::LEGACY_ONLY),
+        };
+        let inner = Inner {
+            config: Arc::new(config),
+            known: Arc::new(known),
+            modern: Arc::default(),
+            reach,
+            circuit: Mutex::default(),
+            since: Instant::now(),
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -72,12 +92,14 @@ impl Backend {
 
     /// Whether every session with it is a child process.
     pub fn is_stdio(&self) -> bool {
-        matches!(self.0.reach, Reach::Stdio(_))
+        self.0.is_stdio()
     }
 
-    /// Opens a session: connects or starts the child, then `initialize` and `notifications/initialized`. A backend that
-    /// failed repeatedly is left alone for a while; then this fails at once with [`BackendError::Resting`]. Takes at most
-    /// `connect_timeout` and `request_timeout` together, whatever the server says meanwhile.
+    /// Opens a session: connects or starts the child, and speaks the client's era if the server does, otherwise the other
+    /// one. In the session era that is `initialize` and `notifications/initialized`; in the stateless era nothing need be
+    /// sent, if it is known what the server is. A backend that failed repeatedly is left alone for a while; then this fails
+    /// at once with [`BackendError::Resting`]. Takes at most `connect_timeout` and `request_timeout` together, whatever the
+    /// server says meanwhile.
     pub async fn open(&self, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {
         let attempt = Attempt::start(&self.0)?;
         let config = &self.0.config;
@@ -93,7 +115,7 @@ impl Backend {
         match &self.0.reach {
             Reach::Http { client: http, sse } => self.connect_http(http, sse, client).await,
             Reach::Sse(http) => self.connect_sse(http, client).await.map_err(NoSse::into_error),
-            Reach::Stdio(command) => self.connect_stdio(command, client).await,
+            Reach::Stdio(_) => open(&self.0, client).await,
         }
     }
 
@@ -111,9 +133,7 @@ impl Backend {
                 opened => return opened.map_err(NoSse::into_error),
             }
         }
-        let (state, unsolicited) = self.state();
-        let link = HttpLink::new(Arc::clone(&self.0.config), Arc::clone(http), Arc::clone(&state));
-        let refused = match self.shake_hands(Link::Http(Arc::new(link)), state, unsolicited, client).await {
+        let refused = match open(&self.0, client).await {
             Err(refused @ BackendError::Refused { status: 400 | 404 | 405, .. }) => refused,
             opened => return opened,
         };
@@ -131,50 +151,52 @@ impl Backend {
         http: &Arc<HttpClient>,
         client: &ClientHello,
     ) -> Result<(BackendSession, Unsolicited), NoSse> {
-        let (state, unsolicited) = self.state();
+        let (state, unsolicited) = self.0.state();
         let link = SseLink::connect(&self.0.config, http, Arc::clone(&state)).await?;
-        self.shake_hands(Link::Sse(link), state, unsolicited, client).await.map_err(NoSse::Failed)
+        let core = self.0.core(Link::Sse(link), state);
+        let server = initialize(&core, client).await.map_err(NoSse::Failed)?;
+        Ok((BackendSession::new(core, server), unsolicited))
+    }
+}
+
+impl Inner {
+    pub(crate) const fn is_stdio(&self) -> bool {
+        matches!(self.reach, Reach::Stdio(_))
     }
 
-    async fn connect_stdio(
-        &self,
-        command: &ChildCommand,
-        client: &ClientHello,
-    ) -> Result<(BackendSession, Unsolicited), BackendError> {
+    /// What a session of the stateless era says of its client.
+    pub(crate) fn modern(&self, client: &ClientHello, revision: Revision) -> Modern {
+        Modern::new(client, revision, !self.is_stdio(), Arc::clone(&self.modern))
+    }
+
+    /// A link on which no word has been said yet.
+    pub(crate) fn way(&self) -> Result<(Arc<SessionCore>, Unsolicited), BackendError> {
         let (state, unsolicited) = self.state();
-        let link = Link::Stdio(StdioLink::start(Arc::clone(&self.0.config), command, Arc::clone(&state))?);
-        self.shake_hands(link, state, unsolicited, client).await.map_err(|error| match error {
-            // A child that ends before it answers has not started.
-            BackendError::Lost { backend, reason } | BackendError::Gone { backend, reason } => {
-                BackendError::Spawn { backend, reason }
+        let link = match &self.reach {
+            Reach::Http { client, .. } | Reach::Sse(client) => {
+                let link = HttpLink::new(Arc::clone(&self.config), Arc::clone(client), Arc::clone(&state));
+                Link::Http(Arc::new(link))
             }
-            error => error,
-        })
+            Reach::Stdio(command) => {
+                Link::Stdio(StdioLink::start(Arc::clone(&self.config), command, Arc::clone(&state))?)
+            }
+        };
+        Ok((self.core(link, state), unsolicited))
+    }
+
+    fn core(&self, link: Link, state: Arc<SessionState>) -> Arc<SessionCore> {
+        Arc::new(SessionCore::new(Arc::clone(&self.config), link, state, Arc::clone(&self.known)))
     }
 
     /// What the parts of a new session will share.
     fn state(&self) -> (Arc<SessionState>, Unsolicited) {
-        let config = &self.0.config;
+        let config = &self.config;
         let (sender, receiver) = queue(UNSOLICITED_MAX, config.message_bytes_max);
         let state = Arc::new(SessionState::new(config.name.clone(), sender));
         let unsolicited = Unsolicited::new(receiver, Arc::clone(&state));
         (state, unsolicited)
     }
 
-    async fn shake_hands(
-        &self,
-        link: Link,
-        state: Arc<SessionState>,
-        unsolicited: Unsolicited,
-        client: &ClientHello,
-    ) -> Result<(BackendSession, Unsolicited), BackendError> {
-        let core = Arc::new(SessionCore::new(Arc::clone(&self.0.config), link, state));
-        let server = initialize(&core, client).await?;
-        Ok((BackendSession::new(core, server), unsolicited))
-    }
-}
-
-impl Inner {
     fn now(&self) -> Duration {
         self.since.elapsed()
     }

@@ -48,6 +48,8 @@ pub struct BackendConfig {
     pub request_timeout_max: Duration,
     /// Longest time for a connection, TLS included.
     pub connect_timeout: Duration,
+    /// How long a server may take to say that it is modern, before it is spoken to as of old. A legacy one may stay silent.
+    pub probe_timeout: Duration,
     /// Largest JSON body, server-sent event or line that is read.
     pub message_bytes_max: usize,
     /// Depth and batch size of messages.
@@ -143,6 +145,7 @@ impl BackendConfig {
             request_timeout: Duration::from_mins(1),
             request_timeout_max: Duration::from_mins(30),
             connect_timeout: Duration::from_secs(10),
+            probe_timeout: Duration::from_secs(5),
             message_bytes_max: 16 * 1024 * 1024,
             limits: Limits::default(),
         }
@@ -155,6 +158,7 @@ impl BackendConfig {
             ("request_timeout", self.request_timeout.is_zero()),
             ("request_timeout_max", self.request_timeout_max.is_zero()),
             ("connect_timeout", self.connect_timeout.is_zero()),
+            ("probe_timeout", self.probe_timeout.is_zero()),
             ("message_bytes_max", self.message_bytes_max == 0),
         ];
         if let Some((limit, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_mcp::{Message, Notification, Outcome, RawJson, Request, method, notification};
+use hawser_mcp::{Notification, Outcome, Request, method};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::BackendError;
 use crate::link::Flow;
+use crate::modern::{ModernFlow, cancelled};
 use crate::name::BackendName;
 use crate::session::SessionCore;
 
@@ -18,11 +19,23 @@ use crate::session::SessionCore;
 pub struct Exchange {
     id: u64,
     cancellable: bool,
-    flow: Option<Flow>,
+    course: Option<Course>,
     core: Arc<SessionCore>,
+    /// A subscription lives until it is dropped, once the server has said anything.
+    endless: bool,
+    subscribes: bool,
     quiet_until: Instant,
     began: Instant,
     ends_at: Instant,
+}
+
+/// How an exchange is held.
+#[derive(Debug)]
+pub(crate) enum Course {
+    /// One request of the session era.
+    Direct(Flow),
+    /// With a server of the stateless era.
+    Modern(Box<ModernFlow>),
 }
 
 /// What belongs to an exchange.
@@ -40,12 +53,15 @@ pub enum ExchangeItem {
 
 impl Exchange {
     /// `began` is from before the request was sent: whatever the server asks because of it comes later.
-    pub(crate) fn new(id: u64, method: &str, began: Instant, flow: Flow, core: Arc<SessionCore>) -> Self {
+    pub(crate) fn new(id: u64, method: &str, began: Instant, course: Course, core: Arc<SessionCore>) -> Self {
         Self {
             id,
-            // "The `initialize` request MUST NOT be cancelled" (MCP, Utilities, Cancellation).
-            cancellable: method != method::INITIALIZE,
-            flow: Some(flow),
+            // "The `initialize` request MUST NOT be cancelled" (MCP, Utilities, Cancellation). What probes a server must not
+            // tell an older one anything before `initialize` either.
+            cancellable: !matches!(method, method::INITIALIZE | method::SERVER_DISCOVER),
+            endless: false,
+            subscribes: matches!(course, Course::Modern(_)) && method == method::SUBSCRIPTIONS_LISTEN,
+            course: Some(course),
             quiet_until: Instant::now() + core.config.request_timeout,
             began,
             ends_at: began + core.config.request_timeout_max,
@@ -63,12 +79,22 @@ impl Exchange {
     /// every further item is a failure.
     pub async fn next(&mut self) -> ExchangeItem {
         loop {
-            let Some(flow) = &mut self.flow else {
+            let Some(course) = &mut self.course else {
                 return ExchangeItem::Failed(BackendError::Closed { backend: self.core.config.name.clone() });
             };
+            if self.endless {
+                let item = course.next().await;
+                if let Some(item) = item {
+                    return self.note(item);
+                }
+                continue;
+            }
             let deadline = self.quiet_until.min(self.ends_at);
-            match timeout_at(deadline, flow.next()).await {
-                Ok(item) => return self.note(item),
+            match timeout_at(deadline, course.next()).await {
+                Ok(Some(item)) => return self.note(item),
+                // Cheap news can come without end, so the hard limit is looked at here, too.
+                Ok(None) if Instant::now() >= self.ends_at => return self.time_out(),
+                Ok(None) => self.quiet_until = Instant::now() + self.core.config.request_timeout,
                 Err(_) if self.may_wait_on() => {}
                 Err(_) => return self.time_out(),
             }
@@ -78,27 +104,33 @@ impl Exchange {
     /// Tells when the server has closed a connection whose stream goes on (2025-11-25, Transports, Sending Messages 6): it wants
     /// to be polled. The exchange does that by itself; whoever forwards it may do likewise.
     pub fn pauses(&self) -> Option<Arc<Notify>> {
-        match &self.flow {
-            Some(Flow::Http(flow)) => Some(flow.pauses()),
+        match &self.course {
+            Some(Course::Direct(Flow::Http(flow))) => Some(flow.pauses()),
             _ => None,
         }
     }
 
     /// Tells the server that the answer is no longer wanted (`notifications/cancelled`) and forgets it.
-    pub async fn cancel(self, reason: Option<&str>) {
-        if self.flow.is_none() || !self.cancellable {
-            return;
+    pub async fn cancel(mut self, reason: Option<&str>) {
+        match self.course.take() {
+            Some(Course::Modern(flow)) => return flow.cancel(reason),
+            Some(direct) if self.cancellable => self.course = Some(direct),
+            _ => return,
         }
-        let told = timeout(self.core.config.connect_timeout, self.core.link.send(&self.cancelled(reason))).await;
+        let told = timeout(self.core.config.connect_timeout, self.core.link.send(&cancelled(self.id, reason))).await;
         if !matches!(told, Ok(Ok(()))) {
             tracing::debug!(backend = %self.core.config.name, "the server could not be told of a cancellation");
         }
     }
 
     fn note(&mut self, item: ExchangeItem) -> ExchangeItem {
-        if matches!(item, ExchangeItem::Response(_) | ExchangeItem::Failed(_)) {
-            self.flow = None;
+        if let ExchangeItem::Failed(error) = &item {
+            self.core.note_failure(error);
         }
+        if matches!(item, ExchangeItem::Response(_) | ExchangeItem::Failed(_)) {
+            self.course = None;
+        }
+        self.endless = self.subscribes;
         self.quiet_until = Instant::now() + self.core.config.request_timeout;
         item
     }
@@ -113,9 +145,9 @@ impl Exchange {
 
     /// "The sender SHOULD issue a cancellation notification for that request and stop waiting" (MCP, Lifecycle, Timeouts).
     fn time_out(&mut self) -> ExchangeItem {
-        self.flow = None;
-        if self.cancellable {
-            self.core.link.send_in_background(self.cancelled(Some("timeout")));
+        let direct = matches!(self.course.take(), Some(Course::Direct(_)));
+        if self.cancellable && direct {
+            self.core.link.send_in_background(cancelled(self.id, Some("timeout")));
         }
         let after: Duration = if Instant::now() >= self.ends_at {
             self.core.config.request_timeout_max
@@ -124,21 +156,22 @@ impl Exchange {
         };
         ExchangeItem::Failed(BackendError::TimedOut { backend: self.core.config.name.clone(), after })
     }
+}
 
-    fn cancelled(&self, reason: Option<&str>) -> Message {
-        let mut params = serde_json::Map::new();
-        params.insert("requestId".to_owned(), self.id.into());
-        if let Some(reason) = reason {
-            params.insert("reason".to_owned(), reason.into());
+impl Course {
+    /// The next item; `None` is a sign of life. Cancel safe.
+    async fn next(&mut self) -> Option<ExchangeItem> {
+        match self {
+            Self::Direct(flow) => Some(flow.next().await),
+            Self::Modern(flow) => flow.next().await,
         }
-        Message::Notification(Notification::new(notification::CANCELLED, RawJson::from_serialize(&params).ok()))
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         // First the way by which further questions would come.
-        self.flow = None;
+        self.course = None;
         self.core.state.exchange_ended(self.id);
     }
 }

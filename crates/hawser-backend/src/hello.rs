@@ -9,6 +9,7 @@ use hawser_mcp::{
 };
 use tokio::time::timeout;
 
+use crate::capabilities;
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 use crate::link::Link;
@@ -24,7 +25,7 @@ const QUOTE_CHARS_MAX: usize = 200;
 /// What the *end* client said about itself. The gateway passes it on, so that a server asks only for what can be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHello {
-    /// The revision to ask for.
+    /// The revision that the client speaks. Its era is the one that is spoken to the server, if the server speaks it.
     pub revision: Revision,
     /// `ClientCapabilities`, an object.
     pub capabilities: RawJson,
@@ -45,6 +46,8 @@ pub struct ServerHello {
     pub server_info: RawJson,
     /// How to use the server, for a model to read.
     pub instructions: Option<String>,
+    /// What it says it speaks, as far as that is spoken here: never empty. A legacy server names one revision only.
+    pub supported: Vec<Revision>,
 }
 
 /// Most messages that a server may send before it answers `initialize`.
@@ -88,11 +91,15 @@ async fn shake_hands(core: &Arc<SessionCore>, client: &ClientHello) -> Result<Se
 
 impl ClientHello {
     fn to_params(&self) -> RawJson {
-        let empty = RawJson::empty_object();
-        let revision = RawJson::string(self.revision.as_str());
-        let members =
-            [("protocolVersion", &revision), ("capabilities", &self.capabilities), ("clientInfo", &self.client_info)];
-        Members::read(&empty, &[]).map_or_else(|_| empty.clone(), |params| params.replace(&members))
+        // A client of the other era cannot be spoken for in its own revision.
+        let revision = if self.revision.is_legacy() { self.revision } else { Revision::LATEST };
+        let revision = RawJson::string(revision.as_str());
+        let capabilities = capabilities::for_legacy(&self.capabilities);
+        RawJson::object(&[
+            ("protocolVersion", &revision),
+            ("capabilities", &capabilities),
+            ("clientInfo", &self.client_info),
+        ])
     }
 }
 
@@ -119,7 +126,13 @@ impl ServerHello {
             None => None,
             Some(text) => Some(text.as_string().ok_or_else(|| broken("`instructions` is not a string".to_owned()))?),
         };
-        Ok(Self { revision, capabilities: object("capabilities")?, server_info: object("serverInfo")?, instructions })
+        Ok(Self {
+            revision,
+            capabilities: object("capabilities")?,
+            server_info: object("serverInfo")?,
+            instructions,
+            supported: vec![revision],
+        })
     }
 }
 
@@ -137,7 +150,7 @@ fn unspoken(named: &str, first_too: bool) -> String {
 }
 
 /// A copy of its own: a slice would keep the whole answer in memory for as long as the session lives.
-fn detached(value: &RawJson) -> Result<RawJson, RawJsonError> {
+pub(crate) fn detached(value: &RawJson) -> Result<RawJson, RawJsonError> {
     RawJson::parse(&Bytes::copy_from_slice(value.bytes()))
 }
 

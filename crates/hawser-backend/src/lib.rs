@@ -13,14 +13,20 @@
 //! the request can have been processed ([`BackendError::was_not_processed`]).
 
 mod backend;
+mod capabilities;
 mod circuit;
 mod config;
+mod discover;
+mod era;
 mod error;
 mod exchange;
 mod hello;
+mod known;
 mod link;
+mod modern;
 mod multiplex;
 mod name;
+mod open;
 mod questions;
 mod queue;
 mod session;

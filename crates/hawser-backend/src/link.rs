@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hawser_mcp::{Message, Request, Response, Revision};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::error::BackendError;
@@ -29,10 +30,15 @@ pub(crate) enum Flow {
 }
 
 impl Link {
-    /// Sends a request.
-    pub(crate) async fn begin(&self, id: u64, request: &Request) -> Result<Flow, BackendError> {
+    /// Sends a request; `metadata` are the headers of one of the stateless era.
+    pub(crate) async fn begin(
+        &self,
+        id: u64,
+        request: &Request,
+        metadata: Option<&HeaderMap>,
+    ) -> Result<Flow, BackendError> {
         match self {
-            Self::Http(link) => Ok(Flow::Http(Box::new(link.begin(id, request)))),
+            Self::Http(link) => Ok(Flow::Http(Box::new(link.begin(id, request, metadata)))),
             Self::Sse(link) => link.begin(id, request).map(Flow::Sse),
             Self::Stdio(link) => link.begin(id, request).await.map(Flow::Stdio),
         }

@@ -11,7 +11,7 @@ mod sorter;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hawser_mcp::{Message, Request, Response, Revision};
+use hawser_mcp::{Message, Outcome, RawJson, Request, Response, Revision, meta_key, method};
 use tokio::sync::oneshot;
 
 pub(crate) use ends::{MessageEnds, Suspect};
@@ -58,6 +58,7 @@ impl Multiplex {
             messages: sender,
             end: end_sender,
             progress_token: progress_token(request.params.as_ref()),
+            listens: request.method == method::SUBSCRIPTIONS_LISTEN,
             sent: false,
         };
         if !self.routes(|routes| routes.add(id, route)) {
@@ -79,6 +80,13 @@ impl Multiplex {
     /// Ends an exchange without an answer.
     pub(crate) fn fail(&self, id: u64, error: BackendError) {
         self.routes(|routes| routes.end(id, ExchangeItem::Failed(error)));
+    }
+
+    /// Ends a subscription as if the server had sent its result.
+    fn end_subscription(&self, id: u64) {
+        let meta = RawJson::object(&[(meta_key::SUBSCRIPTION_ID, &RawJson::number(id))]);
+        let result = RawJson::object(&[("resultType", &RawJson::string("complete")), ("_meta", &meta)]);
+        self.routes(|routes| routes.end(id, ExchangeItem::Response(Outcome::Result(result))));
     }
 
     /// The exchange, if exactly one is in flight.
@@ -113,6 +121,11 @@ impl Multiplex {
 
     pub(crate) fn settle(&self, revision: Revision) {
         let _ = self.revision.set(revision);
+    }
+
+    /// Whether the server has nothing to ask and must not be answered.
+    fn is_modern(&self) -> bool {
+        self.revision.get().is_some_and(|revision| revision.is_modern())
     }
 
     fn allows_batches(&self) -> bool {

@@ -3,14 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use hawser_mcp::{Message, Notification, RawJson, Request, RequestId, Response};
+use hawser_mcp::{Era, Message, Notification, RawJson, Request, RequestId, Response};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::config::BackendConfig;
 use crate::error::BackendError;
-use crate::exchange::Exchange;
+use crate::exchange::{Course, Exchange};
 use crate::hello::ServerHello;
+use crate::known::Known;
 use crate::link::Link;
+use crate::modern::{Modern, ModernFlow};
 use crate::state::{Ending, SessionState};
 
 /// One session. Clones share it; dropping the last clone and the last exchange closes it in the background.
@@ -30,28 +33,73 @@ pub(crate) struct SessionCore {
     pub(crate) config: Arc<BackendConfig>,
     pub(crate) link: Link,
     pub(crate) state: Arc<SessionState>,
+    known: Arc<Known>,
+    /// What is said of the client with every request, where the server speaks the stateless era.
+    modern: OnceLock<Arc<Modern>>,
     next_id: AtomicU64,
     /// What the handshake brought, for whoever comes back to a session through a weak handle.
     server: OnceLock<Arc<ServerHello>>,
 }
 
 impl SessionCore {
-    pub(crate) const fn new(config: Arc<BackendConfig>, link: Link, state: Arc<SessionState>) -> Self {
-        Self { config, link, state, next_id: AtomicU64::new(1), server: OnceLock::new() }
+    pub(crate) const fn new(
+        config: Arc<BackendConfig>,
+        link: Link,
+        state: Arc<SessionState>,
+        known: Arc<Known>,
+    ) -> Self {
+        Self {
+            config,
+            link,
+            state,
+            known,
+            modern: OnceLock::new(),
+            next_id: AtomicU64::new(1),
+            server: OnceLock::new(),
+        }
     }
 
-    /// Sends a request under a fresh id.
+    /// From now on the stateless era is spoken.
+    pub(crate) fn become_modern(&self, modern: Modern) {
+        let _ = self.modern.set(Arc::new(modern));
+    }
+
+    pub(crate) fn fresh_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a request of the session era under a fresh id.
     pub(crate) async fn begin(
         self: &Arc<Self>,
         method: &str,
         params: Option<RawJson>,
     ) -> Result<Exchange, BackendError> {
+        self.begin_direct(method, params, None).await
+    }
+
+    /// Sends exactly this under a fresh id; `metadata` are the headers of a request of the stateless era.
+    pub(crate) async fn begin_direct(
+        self: &Arc<Self>,
+        method: &str,
+        params: Option<RawJson>,
+        metadata: Option<&HeaderMap>,
+    ) -> Result<Exchange, BackendError> {
         self.state.check_open()?;
         let began = Instant::now();
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.fresh_id();
         let request = Request { id: RequestId::number(id), method: method.to_owned(), params };
-        let flow = self.link.begin(id, &request).await?;
-        Ok(Exchange::new(id, method, began, flow, Arc::clone(self)))
+        let flow = self.link.begin(id, &request, metadata).await?;
+        Ok(Exchange::new(id, method, began, Course::Direct(flow), Arc::clone(self)))
+    }
+
+    /// What a failure means for sessions that are opened later.
+    pub(crate) fn note_failure(&self, error: &BackendError) {
+        match error {
+            // Such a server has no sessions that it could forget: it has changed.
+            BackendError::SessionGone { .. } if self.modern.get().is_some() => self.known.forget(),
+            BackendError::SessionGone { .. } | BackendError::Unreachable { .. } => self.known.doubt(),
+            _ => {}
+        }
     }
 }
 
@@ -91,14 +139,39 @@ impl BackendSession {
         self.core.state.check_open().is_ok()
     }
 
-    /// Sends a request under an id of its own. The id that the end client used never leaves the gateway.
-    pub async fn request(&self, method: &str, params: Option<RawJson>) -> Result<Exchange, BackendError> {
-        self.core.begin(method, params).await
+    /// The era that is spoken to the server.
+    pub fn era(&self) -> Era {
+        if self.core.modern.get().is_some() { Era::Modern } else { Era::Legacy }
     }
 
-    /// Sends a notification.
+    /// Sends a request under an id of its own. The id that the end client used never leaves the gateway. To a modern server
+    /// the request says who the client is and what it can do, whatever the params' own `_meta` says of that.
+    pub async fn request(&self, method: &str, params: Option<RawJson>) -> Result<Exchange, BackendError> {
+        self.request_with_headers(method, params, &HeaderMap::new()).await
+    }
+
+    /// The same for a client that spoke HTTP: `Mcp-Param-*` headers that are not recognised are passed on, where the server
+    /// can be sent headers.
+    pub async fn request_with_headers(
+        &self,
+        method: &str,
+        params: Option<RawJson>,
+        headers: &HeaderMap,
+    ) -> Result<Exchange, BackendError> {
+        let core = &self.core;
+        let Some(modern) = core.modern.get() else { return core.begin(method, params).await };
+        core.state.check_open()?;
+        let (id, began) = (core.fresh_id(), Instant::now());
+        let flow = ModernFlow::new(core, modern, method, params, headers);
+        Ok(Exchange::new(id, method, began, Course::Modern(Box::new(flow)), Arc::clone(core)))
+    }
+
+    /// Sends a notification. A modern server takes none from a client.
     pub async fn notify(&self, notification: &Notification) -> Result<(), BackendError> {
         self.core.state.check_open()?;
+        if self.core.modern.get().is_some() {
+            return Ok(());
+        }
         self.core.link.send(&Message::Notification(notification.clone())).await
     }
 
@@ -107,6 +180,9 @@ impl BackendSession {
         self.core.state.check_open()?;
         if let Some(id) = &response.id {
             self.core.state.answered(id);
+        }
+        if self.core.modern.get().is_some() {
+            return Ok(());
         }
         self.core.link.send(&Message::Response(response.clone())).await
     }
@@ -128,6 +204,7 @@ impl BackendSession {
 
     fn send_in_background(&self, message: Message) {
         match self.core.state.check_open() {
+            Ok(()) if self.core.modern.get().is_some() => {}
             Ok(()) => self.core.link.send_in_background(message),
             Err(error) => tracing::debug!(%error, "a message was dropped"),
         }
@@ -136,6 +213,9 @@ impl BackendSession {
     /// Listens to what the server says outside of any exchange: starts the standalone GET stream of HTTP, once. Nothing to
     /// do for stdio.
     pub fn listen(&self) {
+        if self.core.modern.get().is_some() {
+            return;
+        }
         self.core.link.listen();
     }
 

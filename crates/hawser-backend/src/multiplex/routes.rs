@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use hawser_mcp::{Members, Message, RawJson, RequestId, Response, notification};
+use hawser_mcp::{Members, Message, RawJson, RequestId, Response, meta_key, notification};
 use tokio::sync::oneshot;
 
 use crate::error::BackendError;
@@ -35,8 +35,23 @@ pub(super) struct Route {
     pub(super) end: oneshot::Sender<ExchangeItem>,
     /// `params._meta.progressToken` of the request.
     pub(super) progress_token: Option<RawJson>,
+    /// Whether it is a `subscriptions/listen`, to which only belongs what carries its id (2026-07-28).
+    pub(super) listens: bool,
     /// Whether the server can have read any of the request.
     pub(super) sent: bool,
+}
+
+/// Whom a notification or a request of the server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It belongs to this exchange.
+    Exchange(u64),
+    /// It ends this subscription.
+    Ends(u64),
+    /// It belongs to none.
+    Everybody,
+    /// It names a subscription that there is not.
+    Nobody,
 }
 
 impl Routes {
@@ -74,22 +89,44 @@ impl Routes {
         }
     }
 
-    /// The exchange, if exactly one is in flight.
+    /// The exchange, if exactly one is in flight. Subscriptions do not count: what belongs to them says so.
     pub(super) fn only(&self) -> Option<u64> {
-        let mut ids = self.entries.keys();
-        ids.next().copied().filter(|_| ids.next().is_none())
+        let mut ids = self.entries.iter().filter(|(_, route)| !route.listens).map(|(id, _)| *id);
+        ids.next().filter(|_| ids.next().is_none())
     }
 
-    /// The exchange that a notification or a request of the server belongs to.
-    pub(super) fn owner(&self, message: &Message) -> Option<u64> {
-        match message {
-            Message::Notification(told) if told.method == notification::PROGRESS => {
-                let token = told.params.as_ref().and_then(|params| member(params, "progressToken"))?;
-                self.entries.iter().find(|(_, route)| route.progress_token.as_ref() == Some(&token)).map(|(id, _)| *id)
-            }
-            Message::Notification(told) if SERVER_WIDE.contains(&told.method.as_str()) => None,
-            _ => self.only(),
+    /// Whom a notification or a request of the server is for.
+    pub(super) fn owner(&self, message: &Message) -> Owner {
+        let exchange = |id: Option<u64>| id.map_or(Owner::Everybody, Owner::Exchange);
+        let Message::Notification(told) = message else { return exchange(self.only()) };
+        if let Some(id) = told.params.as_ref().and_then(subscription_id) {
+            return id.as_number().filter(|id| self.listens(*id)).map_or(Owner::Nobody, Owner::Exchange);
         }
+        match told.method.as_str() {
+            notification::PROGRESS => {
+                let token = told.params.as_ref().and_then(|params| member(params, "progressToken"));
+                let mut entries = self.entries.iter();
+                let found = entries.find(|(_, route)| token.is_some() && route.progress_token == token);
+                exchange(found.map(|(id, _)| *id))
+            }
+            notification::CANCELLED => match self.torn_down(told.params.as_ref()) {
+                Some(id) => Owner::Ends(id),
+                None => exchange(self.only()),
+            },
+            other if SERVER_WIDE.contains(&other) => Owner::Everybody,
+            _ => exchange(self.only()),
+        }
+    }
+
+    fn listens(&self, id: u64) -> bool {
+        self.entries.get(&id).is_some_and(|route| route.listens)
+    }
+
+    /// "A server MUST send `notifications/cancelled` referencing a `subscriptions/listen` request ID when it tears down that
+    /// subscription stream" (2026-07-28, Cancellation); Subscriptions has it send a result instead. Either will do.
+    fn torn_down(&self, cancelled: Option<&RawJson>) -> Option<u64> {
+        let id = RequestId::from_raw(member(cancelled?, "requestId")?)?.as_number()?;
+        self.listens(id).then_some(id)
     }
 
     /// Where an exchange's messages go.
@@ -109,6 +146,11 @@ impl Routes {
 /// The token by which a request wants to be told of its progress.
 pub(super) fn progress_token(params: Option<&RawJson>) -> Option<RawJson> {
     member(&member(params?, "_meta")?, "progressToken")
+}
+
+/// The subscription that a notification says it belongs to.
+fn subscription_id(params: &RawJson) -> Option<RequestId> {
+    RequestId::from_raw(member(&member(params, "_meta")?, meta_key::SUBSCRIPTION_ID)?)
 }
 
 fn member(object: &RawJson, name: &str) -> Option<RawJson> {
@@ -131,7 +173,7 @@ mod tests {
     fn route(token: Option<&str>) -> (Route, oneshot::Receiver<ExchangeItem>) {
         let (end, ended) = oneshot::channel();
         let (messages, _) = queue::queue(1, 1_000);
-        (Route { messages, end, progress_token: token.map(raw), sent: false }, ended)
+        (Route { messages, end, progress_token: token.map(raw), listens: false, sent: false }, ended)
     }
 
     fn progress(token: &str) -> Message {
@@ -144,10 +186,14 @@ mod tests {
         let mut routes = Routes::default();
         assert!(routes.add(1, route(Some("7")).0));
         assert!(routes.add(2, route(Some(r#""7""#)).0));
-        assert_eq!(routes.owner(&progress("7")), Some(1));
-        assert_eq!(routes.owner(&progress(r#""7""#)), Some(2));
+        assert_eq!(routes.owner(&progress("7")), Owner::Exchange(1));
+        assert_eq!(routes.owner(&progress(r#""7""#)), Owner::Exchange(2));
         routes.remove(2);
-        assert_eq!(routes.owner(&progress(r#""7""#)), None, "a finished exchange's progress is not the other's");
+        assert_eq!(
+            routes.owner(&progress(r#""7""#)),
+            Owner::Everybody,
+            "a finished exchange's progress is not the other's"
+        );
     }
 
     #[test]
@@ -156,11 +202,31 @@ mod tests {
         let log = Message::Notification(Notification::new(notification::MESSAGE, None));
         let ask = Message::Request(Request { id: RequestId::number(1), method: "roots/list".to_owned(), params: None });
         let news = Message::Notification(Notification::new(notification::TOOLS_LIST_CHANGED, None));
-        assert_eq!(routes.owner(&log), None);
+        assert_eq!(routes.owner(&log), Owner::Everybody);
         assert!(routes.add(1, route(None).0));
-        assert_eq!((routes.owner(&log), routes.owner(&ask), routes.owner(&news)), (Some(1), Some(1), None));
+        let owners = [&log, &ask, &news].map(|message| routes.owner(message));
+        assert_eq!(owners, [Owner::Exchange(1), Owner::Exchange(1), Owner::Everybody]);
         assert!(routes.add(2, route(None).0));
-        assert_eq!((routes.owner(&log), routes.owner(&ask)), (None, None));
+        assert_eq!([&log, &ask].map(|message| routes.owner(message)), [Owner::Everybody; 2]);
+    }
+
+    #[test]
+    fn a_subscription_gets_what_carries_its_id_and_ends_as_its_server_says() {
+        let mut routes = Routes::default();
+        assert!(routes.add(1, route(None).0));
+        assert!(routes.add(2, Route { listens: true, ..route(None).0 }));
+        let told = |name: &str, params: &str| Message::Notification(Notification::new(name, Some(raw(params))));
+        let marked = |id: &str| {
+            let params = format!(r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"uri":"x:y"}}"#);
+            told(notification::RESOURCES_UPDATED, &params)
+        };
+        assert_eq!(routes.owner(&marked("2")), Owner::Exchange(2));
+        for wrong in ["1", "3", r#""2""#] {
+            assert_eq!(routes.owner(&marked(wrong)), Owner::Nobody, "{wrong}");
+        }
+        assert_eq!(routes.owner(&told(notification::MESSAGE, "{}")), Owner::Exchange(1), "a subscription is no call");
+        assert_eq!(routes.owner(&told(notification::CANCELLED, r#"{"requestId":2}"#)), Owner::Ends(2));
+        assert_eq!(routes.owner(&told(notification::CANCELLED, r#"{"requestId":1}"#)), Owner::Exchange(1));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hawser_mcp::{Body, ErrorObject, Message, Response, code, method, parse_body}
 
 use super::Multiplex;
 use super::ends::{MessageEnds, Suspect};
+use super::routes::Owner;
 use crate::error::BackendError;
 use crate::link::pong;
 use crate::queue::Rejected;
@@ -68,6 +69,10 @@ impl<A: Fn(Message)> Sorter<A> {
 
     async fn message(&mut self, message: Message) {
         match message {
+            // "The server MUST NOT write JSON-RPC requests", and "the client MUST NOT write JSON-RPC responses".
+            Message::Request(request) if self.shared.is_modern() => {
+                tracing::debug!(backend = %self.shared.config.name, method = %request.method, "a request of a modern server is ignored");
+            }
             Message::Request(request) if request.method == method::PING => (self.answer)(pong(request)),
             Message::Response(response) => {
                 if !self.shared.respond(response) {
@@ -79,10 +84,15 @@ impl<A: Fn(Message)> Sorter<A> {
     }
 
     async fn pass_on(&mut self, message: Message) {
-        let owner = self.shared.routes(|routes| {
-            let id = routes.owner(&message)?;
-            routes.messages(id).map(|messages| (id, messages))
-        });
+        let owner = match self.shared.routes(|routes| routes.owner(&message)) {
+            Owner::Exchange(id) => self.shared.routes(|routes| routes.messages(id)).map(|messages| (id, messages)),
+            Owner::Everybody => None,
+            Owner::Ends(id) => return self.shared.end_subscription(id),
+            Owner::Nobody => {
+                tracing::debug!(backend = %self.shared.config.name, "what belongs to no subscription is ignored");
+                return;
+            }
+        };
         self.shared.state.heard(&message, owner.as_ref().map(|(id, _)| *id));
         let Some((id, messages)) = owner else { return self.offer(message).await };
         match messages.send_within(message, SLOW_READER_MAX).await {

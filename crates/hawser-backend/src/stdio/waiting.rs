@@ -18,6 +18,7 @@ use crate::config::{BackendConfig, Transport};
 use crate::error::BackendError;
 use crate::exchange::{Exchange, ExchangeItem};
 use crate::hello::{ClientHello, initialize};
+use crate::known::Known;
 use crate::link::Link;
 use crate::name::BackendName;
 use crate::queue::queue;
@@ -51,7 +52,7 @@ impl Pipe {
         let (server, stdout) = duplex(64 * 1024);
         let mut reader = JoinSet::new();
         reader.spawn(reader::read(Arc::clone(&link), stdout));
-        let core = Arc::new(SessionCore::new(config, Link::Stdio(link), state));
+        let core = Arc::new(SessionCore::new(config, Link::Stdio(link), state, Arc::new(Known::nothing())));
         Self { core, unsolicited, server, _lines: lines, _reader: reader }
     }
 

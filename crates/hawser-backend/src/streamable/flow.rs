@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client::{REFUSAL_BYTES_MAX, SendFailure, causes};
 use super::link::{HttpLink, in_background};
-use super::verdict::{Media, Verdict, judge, media, session_id};
+use super::verdict::{Media, Verdict, judge, judge_stateless, media, session_id};
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 use crate::hello::quote_error;
@@ -46,12 +46,23 @@ const LINGER_BYTES_MAX: usize = 4096;
 pub(crate) struct HttpFlow {
     link: Arc<HttpLink>,
     id: u64,
-    opens: bool,
+    kind: Kind,
     stage: Stage,
     ready: VecDeque<Message>,
     position: Position,
     fruitless: u32,
     pauses: Arc<Notify>,
+}
+
+/// What a request is to the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `initialize`, whose answer may bring a session id.
+    Opening,
+    /// Any other of the session era.
+    InSession,
+    /// One of the stateless era: nothing is taken up again, and what is refused says something about the server's era.
+    Stateless,
 }
 
 /// Where a stream stands, for taking it up again.
@@ -75,11 +86,11 @@ enum Stage {
 }
 
 impl HttpFlow {
-    pub(super) fn new(link: Arc<HttpLink>, id: u64, opens: bool, response: ResponseFuture) -> Self {
+    pub(super) fn new(link: Arc<HttpLink>, id: u64, kind: Kind, response: ResponseFuture) -> Self {
         Self {
             link,
             id,
-            opens,
+            kind,
             stage: Stage::Head { response: Box::pin(response), resumed: false },
             ready: VecDeque::new(),
             position: Position::default(),
@@ -110,9 +121,16 @@ impl HttpFlow {
 
     /// Everything on the request's own stream belongs to it; only its response ends it.
     fn sort(&mut self, message: Message) -> Option<ExchangeItem> {
-        self.link.state.heard(&message, Some(self.id));
+        if self.kind != Kind::Stateless {
+            self.link.state.heard(&message, Some(self.id));
+        }
         match message {
             Message::Notification(notification) => Some(ExchangeItem::Notification(notification)),
+            Message::Request(request) if self.kind == Kind::Stateless => {
+                // "The server MUST NOT send independent JSON-RPC requests on this stream"; nor may they be answered.
+                tracing::debug!(backend = %self.link.config.name, method = %request.method, "a request of a modern server is ignored");
+                None
+            }
             Message::Request(request) if request.method == hawser_mcp::method::PING => {
                 self.link.send_in_background(pong(request));
                 None
@@ -182,7 +200,7 @@ impl HttpFlow {
             self.stage = Stage::Whole { status: head.status, body, read: BytesMut::new() };
             return Ok(());
         }
-        if self.opens
+        if self.kind == Kind::Opening
             && let Some(id) = session_id(&head.headers).map_err(|reason| self.link.broken(reason.to_owned()))?
         {
             self.link.enter(id);
@@ -251,7 +269,9 @@ impl HttpFlow {
 
     /// The stream ended too early: "the client SHOULD attempt to poll it by reconnecting" if it has an event id.
     fn interrupted(&mut self, reason: &str) -> Result<(), BackendError> {
-        if self.position.last_event_id.is_none() || self.fruitless >= FRUITLESS_MAX {
+        // "Resumable SSE streams via `Last-Event-ID` are not supported" (2026-07-28).
+        let final_break = self.kind == Kind::Stateless || self.position.last_event_id.is_none();
+        if final_break || self.fruitless >= FRUITLESS_MAX {
             return Err(self.lost(reason));
         }
         self.fruitless += 1;
@@ -292,7 +312,12 @@ impl HttpFlow {
     }
 
     fn refused(&mut self, status: StatusCode, body: &Bytes) -> Result<(), BackendError> {
-        match judge(status, self.link.in_session(), body, &self.link.config.limits, Some(self.id)) {
+        let verdict = if self.kind == Kind::Stateless {
+            judge_stateless(status, body, &self.link.config.limits, self.id)
+        } else {
+            judge(status, self.link.in_session(), body, &self.link.config.limits, Some(self.id))
+        };
+        match verdict {
             Verdict::SessionGone => Err(self.link.gone()),
             Verdict::Refused => Err(self.link.refused(status)),
             Verdict::Answer(outcome) => {

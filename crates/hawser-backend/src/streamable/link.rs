@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::client::{HttpClient, NotAccepted, PROTOCOL_VERSION, SESSION_ID, SendFailure, accept};
-use super::flow::HttpFlow;
+use super::flow::{HttpFlow, Kind};
 use crate::config::BackendConfig;
 use crate::error::BackendError;
 use crate::state::{Ending, SessionState};
@@ -50,10 +50,17 @@ impl HttpLink {
         }
     }
 
-    pub(crate) fn begin(self: &Arc<Self>, id: u64, request: &Request) -> HttpFlow {
-        let opens = request.method == method::INITIALIZE;
-        let response = self.client.post(&self.session_headers(), request.to_bytes());
-        HttpFlow::new(Arc::clone(self), id, opens, response)
+    /// Sends a request; with `metadata` one of the stateless era.
+    pub(crate) fn begin(self: &Arc<Self>, id: u64, request: &Request, metadata: Option<&HeaderMap>) -> HttpFlow {
+        let kind = match (metadata, request.method.as_str()) {
+            (Some(_), _) => Kind::Stateless,
+            (None, method::INITIALIZE) => Kind::Opening,
+            (None, _) => Kind::InSession,
+        };
+        let in_session = metadata.is_none().then(|| self.session_headers());
+        let headers = metadata.or(in_session.as_ref());
+        let response = self.client.post(headers.unwrap_or(&HeaderMap::new()), request.to_bytes());
+        HttpFlow::new(Arc::clone(self), id, kind, response)
     }
 
     pub(crate) async fn send(&self, message: &Message) -> Result<(), BackendError> {

@@ -86,6 +86,42 @@ pub(crate) fn judge(status: StatusCode, in_session: bool, body: &Bytes, limits: 
     }
 }
 
+/// Judges a response with an error status to a request of the stateless era, whose errors have statuses of their own
+/// (2026-07-28, Streamable HTTP). What no modern server says about a request tells that it is none any more: nothing was
+/// processed, and the era is to be found out again.
+pub(crate) fn judge_stateless(status: StatusCode, body: &Bytes, limits: &Limits, id: u64) -> Verdict {
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Verdict::Refused;
+    }
+    let answer = match parse_message(body, limits) {
+        Ok(Message::Response(Response { id: found, outcome: Outcome::Error(error) })) => {
+            let own = found.as_ref().is_some_and(|found| found.as_number() == Some(id));
+            // Who cannot even tell the id may still say what is wrong.
+            let anonymous = found.is_none() && is_modern_code(quote_error(&error).0);
+            (own || anonymous).then_some(error)
+        }
+        _ => None,
+    };
+    let era_in_doubt =
+        matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    match answer {
+        Some(error) if era_in_doubt && is_legacy_code(quote_error(&error).0) => Verdict::SessionGone,
+        Some(error) => Verdict::Answer(Outcome::Error(error)),
+        None if era_in_doubt => Verdict::SessionGone,
+        None => Verdict::Refused,
+    }
+}
+
+/// What JSON-RPC and 2026-07-28 define.
+const fn is_modern_code(code: i64) -> bool {
+    matches!(code, -32700 | -32603..=-32600 | -32022..=-32020)
+}
+
+/// "Legacy implementation-defined": no modern server says so.
+const fn is_legacy_code(code: i64) -> bool {
+    matches!(code, -32019..=-32000) && code != -32002
+}
+
 /// "The server MUST respond to requests containing that session ID with HTTP 404"; older servers say 400 and name the
 /// session in the text.
 fn says_session_gone(status: StatusCode, answer: Option<&Outcome>, body: &Bytes) -> bool {
@@ -158,6 +194,42 @@ mod tests {
             "",
         ] {
             assert_eq!(judged(500, true, other), Verdict::Refused, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_modern_servers_refusals_are_answers_and_anything_else_puts_its_era_in_doubt() {
+        let judged = |status: u16, body: &'static str| {
+            let status = StatusCode::from_u16(status).unwrap_or_default();
+            judge_stateless(status, &Bytes::from_static(body.as_bytes()), &Limits::default(), 7)
+        };
+        for (status, body) in [
+            (404, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"no"}}"#),
+            (400, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32020,"message":"no"}}"#),
+            (400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32022,"message":"no"}}"#),
+            (404, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32002,"message":"not found"}}"#),
+            (500, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32000,"message":"broken"}}"#),
+        ] {
+            assert!(matches!(judged(status, body), Verdict::Answer(_)), "{status} {body}");
+        }
+        for (status, body) in [
+            (404, ""),
+            (405, "Method Not Allowed"),
+            (400, "Bad Request: No valid session ID provided"),
+            (400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Server not initialized"}}"#),
+            (400, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32000,"message":"Unsupported protocol version"}}"#),
+            (400, r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#),
+        ] {
+            assert_eq!(judged(status, body), Verdict::SessionGone, "{status} {body}");
+        }
+        for (status, body) in [
+            (401, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32020,"message":"no"}}"#),
+            (403, ""),
+            (500, ""),
+            (429, "later"),
+            (200, ""),
+        ] {
+            assert_eq!(judged(status, body), Verdict::Refused, "{status} {body}");
         }
     }
 

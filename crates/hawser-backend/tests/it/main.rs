@@ -3,8 +3,11 @@
 
 mod answers;
 mod child;
+mod eras;
 mod failures;
 mod hostile;
+mod modern;
+mod modern_server;
 mod scripted;
 mod sessions;
 mod sse;

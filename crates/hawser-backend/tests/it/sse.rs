@@ -263,7 +263,7 @@ async fn a_url_of_the_first_revision_is_recognised_and_remembered() {
         session.close().await;
         let refused =
             server.http.calls().iter().filter(|call| call.method == Method::POST && call.path == "/mcp").count();
-        assert_eq!(refused, 1, "attempt {attempt}: streamable HTTP is tried once");
+        assert_eq!(refused, 2, "attempt {attempt}: streamable HTTP is tried once, in each era");
     }
 }
 

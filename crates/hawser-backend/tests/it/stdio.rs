@@ -141,7 +141,8 @@ async fn cancelling_reaches_the_child_and_forgets_the_answer() {
     let exchange = session.request("never", None).await.unwrap();
     exchange.cancel(Some("enough")).await;
     let Some(Message::Notification(told)) = unsolicited.next().await else { panic!("not told") };
-    assert_eq!(told.params.unwrap().as_str(), r#"{"reason":"enough","requestId":2}"#);
+    // After the probe and the handshake.
+    assert_eq!(told.params.unwrap().as_str(), r#"{"reason":"enough","requestId":3}"#);
     assert_eq!(ask(&session, "pid").await.as_u64().map(|pid| pid > 0), Some(true));
 }
 

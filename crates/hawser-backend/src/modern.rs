@@ -1,0 +1,129 @@
+//! The stateless era, client side (MCP 2026-07-28): every request carries who asks and what it can do, on HTTP also in
+//! headers; there is no session, and what a server wants to know comes as a result.
+//!
+//! A client of the same era gets results as they are. For a client of the session era the link is an adapter: the session
+//! looks like one of its own era.
+
+mod flow;
+mod metadata;
+mod tools;
+mod wire;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hawser_mcp::{
+    ErrorObject, LOG_LEVELS, Members, RawJson, RequestMeta, Revision, Stamp, code, stamp_request, with_input_responses,
+};
+use http::HeaderMap;
+
+pub(crate) use flow::ModernFlow;
+use tools::Tools;
+pub(crate) use wire::cancelled;
+
+use crate::capabilities;
+use crate::hello::ClientHello;
+
+/// What all sessions with one backend share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    tools: Tools,
+    /// "Progress tokens MUST be unique across all active requests", and several clients share a backend.
+    tokens: AtomicU64,
+}
+
+/// What one session says of its client with every request.
+#[derive(Debug)]
+pub(crate) struct Modern {
+    revision: Revision,
+    client_info: RawJson,
+    capabilities: RawJson,
+    /// The client is of the session era.
+    adapted: bool,
+    /// Whether requests have headers.
+    over_http: bool,
+    /// What an adapted client set for its session.
+    level: Mutex<Option<String>>,
+    shared: Arc<Shared>,
+}
+
+/// A request as it goes out.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) params: RawJson,
+    pub(crate) headers: HeaderMap,
+}
+
+/// A client's progress token, and the one that stands for it.
+#[derive(Clone, Debug)]
+pub(crate) struct ProgressToken {
+    ours: RawJson,
+    theirs: RawJson,
+}
+
+impl Modern {
+    pub(crate) fn new(client: &ClientHello, revision: Revision, over_http: bool, shared: Arc<Shared>) -> Self {
+        let adapted = client.revision.is_legacy();
+        let capabilities =
+            if adapted { capabilities::for_adapted(&client.capabilities) } else { client.capabilities.clone() };
+        let client_info = client.client_info.clone();
+        Self { revision, client_info, capabilities, adapted, over_http, level: Mutex::default(), shared }
+    }
+
+    /// A request ready to be sent; the error answers one that cannot be.
+    pub(crate) fn prepare(
+        &self,
+        method: &str,
+        params: Option<&RawJson>,
+        token: Option<&ProgressToken>,
+        passed: &HeaderMap,
+    ) -> Result<Prepared, ErrorObject> {
+        let invalid = |error: String| ErrorObject::new(code::INVALID_PARAMS, error);
+        let level = if self.adapted {
+            self.level.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        } else {
+            RequestMeta::read(params).map_err(|error| invalid(error.to_string()))?.log_level
+        };
+        let stamp = Stamp {
+            revision: self.revision,
+            client_info: &self.client_info,
+            client_capabilities: &self.capabilities,
+            log_level: level.as_deref(),
+            progress_token: token.map(|token| &token.ours),
+        };
+        let params =
+            stamp_request(params, &stamp).map_err(|error| invalid(format!("the params are ambiguous: {error}")))?;
+        let headers = if self.over_http {
+            metadata::headers(self.revision, method, &params, &self.shared.tools, passed)?
+        } else {
+            HeaderMap::new()
+        };
+        Ok(Prepared { params, headers })
+    }
+
+    /// A token of our own for a request that wants to be told of its progress.
+    fn token_for(&self, params: Option<&RawJson>) -> Option<ProgressToken> {
+        let theirs = RequestMeta::read(params).ok()?.progress_token?;
+        let ours = RawJson::number(self.shared.tokens.fetch_add(1, Ordering::Relaxed));
+        Some(ProgressToken { ours, theirs })
+    }
+
+    /// What a client sends, without what only a retry of ours may say.
+    fn first(&self, params: Option<RawJson>) -> Option<RawJson> {
+        match params {
+            Some(params) if self.adapted => Some(with_input_responses(&params, &[], None).unwrap_or(params)),
+            params => params,
+        }
+    }
+
+    /// `logging/setLevel` of an adapted client: the level goes with each of its requests from now on.
+    fn set_level(&self, params: Option<&RawJson>) -> Result<RawJson, ErrorObject> {
+        let level = params.and_then(|params| Members::read(params, &["level"]).ok()?.string("level"));
+        let level = level.filter(|level| LOG_LEVELS.contains(&level.as_str()));
+        let level = level.ok_or_else(|| {
+            ErrorObject::new(code::INVALID_PARAMS, "`level` must be one of the levels from \"debug\" to \"emergency\"")
+        })?;
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
+        Ok(RawJson::empty_object())
+    }
+}

@@ -1,0 +1,101 @@
+//! One JSON-RPC request to a modern server, from the moment it is meant to be sent.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hawser_mcp::{Message, Notification, RawJson, Request, RequestId, notification};
+
+use super::Prepared;
+use crate::error::BackendError;
+use crate::exchange::ExchangeItem;
+use crate::link::{Flow, Link};
+use crate::session::SessionCore;
+
+/// One request. Dropping it before its end cancels it: over HTTP the stream is closed, a child is told.
+pub(crate) struct Wire {
+    core: Arc<SessionCore>,
+    id: u64,
+    stage: Stage,
+    reason: Option<String>,
+}
+
+enum Stage {
+    Sending(Pin<Box<dyn Future<Output = Result<Flow, BackendError>> + Send + Sync>>),
+    Open(Flow),
+    Over,
+}
+
+impl Wire {
+    /// A request under a fresh id. Nothing happens until it is asked for its first item.
+    pub(crate) fn new(core: &Arc<SessionCore>, method: &str, prepared: Prepared) -> Self {
+        let id = core.fresh_id();
+        let request = Request { id: RequestId::number(id), method: method.to_owned(), params: Some(prepared.params) };
+        let sender = Arc::clone(core);
+        let sending = async move {
+            sender.state.check_open()?;
+            sender.link.begin(id, &request, Some(&prepared.headers)).await
+        };
+        Self { core: Arc::clone(core), id, stage: Stage::Sending(Box::pin(sending)), reason: None }
+    }
+
+    /// The next item. Cancel safe.
+    pub(crate) async fn next(&mut self) -> ExchangeItem {
+        loop {
+            match &mut self.stage {
+                Stage::Sending(sending) => match sending.await {
+                    Ok(flow) => self.stage = Stage::Open(flow),
+                    Err(error) => {
+                        self.stage = Stage::Over;
+                        return ExchangeItem::Failed(error);
+                    }
+                },
+                Stage::Open(flow) => {
+                    let item = flow.next().await;
+                    if matches!(item, ExchangeItem::Response(_) | ExchangeItem::Failed(_)) {
+                        self.stage = Stage::Over;
+                    }
+                    return item;
+                }
+                Stage::Over => {
+                    return ExchangeItem::Failed(BackendError::Closed { backend: self.core.config.name.clone() });
+                }
+            }
+        }
+    }
+
+    /// Why it will be dropped.
+    pub(crate) fn give_reason(&mut self, reason: Option<&str>) {
+        self.reason = reason.map(str::to_owned);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let Stage::Open(flow) = stage else { return };
+        // "Closing the response stream is itself the cancellation signal"; "to cancel an in-flight request [on stdio], the
+        // client MUST send a `notifications/cancelled`".
+        drop(flow);
+        if matches!(self.core.link, Link::Stdio(_)) && self.core.state.check_open().is_ok() {
+            self.core.link.send_in_background(cancelled(self.id, self.reason.as_deref()));
+        }
+    }
+}
+
+/// "A client SHOULD send a cancellation notification" (Cancellation).
+pub(crate) fn cancelled(id: u64, reason: Option<&str>) -> Message {
+    let id = RawJson::number(id);
+    let reason = reason.map(RawJson::string);
+    let mut members = Vec::with_capacity(2);
+    members.extend(reason.as_ref().map(|reason| ("reason", reason)));
+    members.push(("requestId", &id));
+    Message::Notification(Notification::new(notification::CANCELLED, Some(RawJson::object(&members))))
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("id", &self.id).finish_non_exhaustive()
+    }
+}
