@@ -70,8 +70,8 @@ pub enum InputRequiredError {
         /// Why.
         error: MembersError,
     },
-    /// Neither questions nor state.
-    #[error("neither `inputRequests` nor `requestState` is there")]
+    /// Neither questions nor state: a retry would bring nothing new.
+    #[error("there is nothing in `inputRequests` and no `requestState`")]
     Empty,
     /// Too many questions.
     #[error("`inputRequests` holds more than {INPUT_REQUESTS_MAX} requests")]
@@ -96,15 +96,16 @@ impl InputRequired {
         let members = Members::read(result, &["resultType", "inputRequests", "requestState"])
             .map_err(|error| InputRequiredError::Members { part: "the result", error })?;
         let input_requests = members.get("inputRequests").map(|requests| read_requests(&requests)).transpose()?;
+        let input_requests = input_requests.unwrap_or_default();
         let request_state = match members.get("requestState") {
             None => None,
             Some(state) if state.bytes().len() > STATE_BYTES_MAX => return Err(InputRequiredError::State),
             Some(state) => Some(state.as_string().ok_or(InputRequiredError::State)?),
         };
-        if input_requests.is_none() && request_state.is_none() {
+        if input_requests.is_empty() && request_state.is_none() {
             return Err(InputRequiredError::Empty);
         }
-        Ok(Self { input_requests: input_requests.unwrap_or_default(), request_state })
+        Ok(Self { input_requests, request_state })
     }
 
     /// The result, as the gateway itself asks.

@@ -1,11 +1,12 @@
-//! The Model Context Protocol as bytes: JSON-RPC frames kept raw, methods, revisions, stream framing.
+//! The Model Context Protocol as bytes: JSON-RPC frames kept raw, methods, revisions, stream framing, what requests of the
+//! modern era (2026-07-28) carry in `_meta` and headers, and translation between the eras ([`translate`]).
 //!
 //! A gateway reads the envelope and the one or two members it routes by; everything else is copied. So no message is parsed
 //! into a typed model here: [`Message`] holds slices of the body it came from ([`RawJson`]), and rewriting one member
 //! ([`Members::replace`]) leaves every other byte as it was. Unknown members, 22-digit numbers and vendor extensions survive
 //! by construction.
 //!
-//! No I/O, no async: bytes in, bytes out.
+//! No I/O, no async: bytes in, bytes out. Time, randomness and ids come in as arguments.
 
 mod error;
 mod frame;

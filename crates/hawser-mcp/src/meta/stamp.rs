@@ -62,7 +62,7 @@ pub fn strip_request(params: Option<&RawJson>) -> Result<Option<RawJson>, Member
     let Some(raw) = params else {
         return Ok(None);
     };
-    let params = Members::read(raw, &[META, "inputResponses", "requestState"])?;
+    let params = Members::read(raw, &[META, "inputResponses", "requestState", "task"])?;
     let meta = edit_meta(&params, &ROUTED, &[], &MODERN_KEYS)?;
     let stripped = match &meta {
         Some(meta) if meta.as_str() != "{}" => params.edit(&[(META, meta)], &MODERN_PARAMS),

@@ -154,6 +154,13 @@ fn a_legacy_backend_sees_nothing_of_the_modern_era() {
 }
 
 #[test]
+fn a_legacy_backend_cannot_be_told_in_another_letter_case() {
+    for name in ["Task", "RequestState", "inputresponses"] {
+        assert!(strip_request(Some(&raw(&format!(r#"{{"{name}":{{}}}}"#)))).is_err(), "{name}");
+    }
+}
+
+#[test]
 fn nothing_is_left_where_nothing_but_the_stamp_was() {
     let stamp = stamped(None, Some("info"), None);
     assert_eq!(strip_request(Some(&stamp)), Ok(None));

@@ -52,6 +52,7 @@ fn state_alone_is_enough_and_nothing_at_all_is_not() {
     let state = InputRequired::read(&raw(r#"{"resultType":"input_required","requestState":""}"#)).unwrap();
     assert_eq!(state, InputRequired { input_requests: Vec::new(), request_state: Some(String::new()) });
     assert_eq!(InputRequired::read(&raw(r#"{"resultType":"input_required"}"#)), Err(InputRequiredError::Empty));
+    assert_eq!(questions("{}"), Err(InputRequiredError::Empty), "a retry would bring nothing new");
 }
 
 #[test]
