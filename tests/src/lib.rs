@@ -6,6 +6,7 @@
 
 mod answer;
 mod capture;
+mod changing_backend;
 mod everything;
 mod fixture;
 mod gateway;
@@ -26,6 +27,7 @@ mod tool;
 
 pub use answer::{Answer, StreamEvent};
 pub use capture::{Capture, Captured, Sender, Side};
+pub use changing_backend::ChangingBackend;
 pub use everything::Everything;
 pub use fixture::{Fixture, Speaks};
 pub use gateway::{Gateway, Hawser, time_backend};

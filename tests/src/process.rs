@@ -1,6 +1,5 @@
 //! A child process of a test: its lines as they come, its errors kept, stopped by its id when it goes out of scope.
 
-use std::future::Future;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -131,10 +130,7 @@ async fn each_line(pipe: impl AsyncRead + Unpin, mut take: impl FnMut(String)) {
 }
 
 /// Asks `check` again and again until it gives something, for `within` at most.
-pub async fn until<T, F>(what: &str, within: Duration, mut check: impl FnMut() -> F) -> Result<T>
-where
-    F: Future<Output = Result<Option<T>>>,
-{
+pub async fn until<T>(what: &str, within: Duration, mut check: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + within;
     loop {
         if let Some(found) = check().await? {

@@ -20,6 +20,7 @@ mod endurance;
 mod external_issuers;
 mod handles;
 mod inspector;
+mod lists;
 mod ownership;
 mod proxy;
 mod restart;

@@ -162,9 +162,10 @@ impl ListCache {
         self.find(place, |part, topic| part.as_of == self.changes_of(topic))
     }
 
-    /// The last good list.
+    /// The last good list. For a session whose list has just become its own that is the one it was given so far.
     pub(crate) fn known(&self, place: &Place) -> Option<Arc<Part>> {
-        self.find(place, |_, _| true)
+        let shared = Place { session: None, ..*place };
+        self.find(place, |_, _| true).or_else(|| self.find(&shared, |_, _| true))
     }
 
     /// The list that is allowed and was asked for last.
