@@ -3,7 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use hawser_backend::{BackendError, BackendName, BackendSession, Exchange, ExchangeItem};
-use hawser_mcp::{Message, Outcome, RawJson};
+use hawser_mcp::{Era, Message, Outcome, RawJson};
+use http::HeaderMap;
 
 use crate::session::Session;
 use crate::unsolicited;
@@ -45,6 +46,26 @@ pub(crate) async fn begin(
         Err(error) if error.was_not_processed() => {
             let opened = upstream.open(session).await?;
             let exchange = opened.request(method, params).await?;
+            Ok((opened, exchange))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Like [`begin`], with params that depend on the era which is spoken with the backend.
+pub(crate) async fn begin_with(
+    session: &Arc<Session>,
+    upstream: &Upstream,
+    method: &str,
+    params: &impl Fn(Era) -> Option<RawJson>,
+    headers: &HeaderMap,
+) -> Result<(BackendSession, Exchange), BackendError> {
+    let opened = upstream.open(session).await?;
+    match opened.request_with_headers(method, params(opened.era()), headers).await {
+        Ok(exchange) => Ok((opened, exchange)),
+        Err(error) if error.was_not_processed() => {
+            let opened = upstream.open(session).await?;
+            let exchange = opened.request_with_headers(method, params(opened.era()), headers).await?;
             Ok((opened, exchange))
         }
         Err(error) => Err(error),

@@ -9,6 +9,11 @@ pub const TARGET: &str = "hawser::audit";
 
 /// A handle was refused: the client learns only "not found", the reason stays here.
 pub(crate) fn refused(endpoint: &str, operation: &str, refused: &Refused, authenticated: &Authenticated) {
+    handle_refused(endpoint, operation, refused, authenticated.client_id());
+}
+
+/// A handle that a client brought back was refused.
+pub(crate) fn handle_refused(endpoint: &str, operation: &str, refused: &Refused, client_id: Option<&str>) {
     info!(
         target: TARGET,
         event = "session_refused",
@@ -17,7 +22,7 @@ pub(crate) fn refused(endpoint: &str, operation: &str, refused: &Refused, authen
         reason = refused.reason.as_str(),
         owner = refused.owner.map(|owner| owner.to_string()),
         presented_by = %refused.presented_by,
-        client_id = authenticated.client_id(),
+        client_id,
     );
 }
 

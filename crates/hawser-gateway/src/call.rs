@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::ask::{MESSAGES_MAX, begin, flood, may_repeat};
-use crate::in_flight::Flight;
+use crate::in_flight::{Attached, Flight};
 use crate::pending::decline;
 use crate::reply::Out;
 use crate::session::Session;
@@ -68,8 +68,11 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 exchange.cancel(flight.reason()).await;
                 return None;
             }
-            message = flight.attached() => {
-                out.message(message).await;
+            attached = flight.attached() => {
+                match attached {
+                    Attached::Message(message) => out.message(message).await,
+                    Attached::Question(from, request) => decline(&from, request.id),
+                }
                 continue;
             }
             item = exchange.next() => item,

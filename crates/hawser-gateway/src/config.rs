@@ -54,6 +54,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Most requests of backends that wait for one session's client.
     pub pending: usize,
+    /// Most calls of one modern client that wait for its input.
+    pub parked: usize,
     /// Most GET streams of one session.
     pub streams: usize,
     /// Most messages queued for one stream; a reader slower than that loses the stream, not the gateway its memory.
@@ -124,6 +126,7 @@ impl Default for Limits {
             list_page: 1000,
             in_flight: 64,
             pending: 32,
+            parked: 32,
             streams: 4,
             stream_queue: 256,
             keep_alive: Duration::from_secs(15),

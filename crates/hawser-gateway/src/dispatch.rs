@@ -13,7 +13,7 @@ use tracing::debug;
 use crate::call::{self, Call};
 use crate::credential::Credential;
 use crate::in_flight::{Flight, NotStarted};
-use crate::lists::{self, Cursors};
+use crate::lists::{self, Cursors, Page};
 use crate::pending::NotPending;
 use crate::reply::Out;
 use crate::session::Session;
@@ -61,7 +61,7 @@ pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
 async fn answer(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
     if let Some(kind) = ListKind::of_method(&request.method) {
         let listed = unless_over(caller, flight, list(caller, kind, request.params.as_ref())).await;
-        return listed.map_or_else(|over| over, |listed| Some(listed.map(Outcome::Result)));
+        return listed.map_or_else(|over| over, |listed| Some(listed.map(|page| Outcome::Result(page.result))));
     }
     match request.method.as_str() {
         method::PING => Some(Ok(Outcome::Result(RawJson::empty_object()))),
@@ -98,7 +98,7 @@ pub(crate) fn invalid(error: &MembersError) -> ErrorObject {
 }
 
 /// The params of a routed method and the member it is routed by.
-fn routed<'a>(
+pub(crate) fn routed<'a>(
     params: Option<&'a RawJson>,
     by: &'static str,
     also: &[&'static str],
@@ -111,7 +111,7 @@ fn routed<'a>(
 }
 
 /// `tools/list` and its siblings.
-async fn list(caller: &Caller, kind: ListKind, params: Option<&RawJson>) -> Result<RawJson, ErrorObject> {
+pub(crate) async fn list(caller: &Caller, kind: ListKind, params: Option<&RawJson>) -> Result<Page, ErrorObject> {
     let session = &*caller.session;
     let cursors = Cursors {
         ring: caller.sessions.ring(),
@@ -120,7 +120,7 @@ async fn list(caller: &Caller, kind: ListKind, params: Option<&RawJson>) -> Resu
         principal: &caller.principal,
         now: caller.sessions.now(),
     };
-    lists::page(session, kind, params, &cursors, caller.list_page).await.map(|page| page.result)
+    lists::page(session, kind, params, &cursors, caller.list_page).await
 }
 
 async fn forward(
@@ -154,7 +154,7 @@ async fn by_name(caller: &Caller, request: &Request, flight: &mut Flight, out: &
     forward(caller, upstream, &request.method, Some(params), flight, out).await
 }
 
-fn resource_not_found(uri: &str) -> ErrorObject {
+pub(crate) fn resource_not_found(uri: &str) -> ErrorObject {
     ErrorObject::new(code::RESOURCE_NOT_FOUND, "resource not found").with_data(serde_json::json!({ "uri": uri }))
 }
 
@@ -232,7 +232,7 @@ async fn completion(caller: &Caller, request: &Request, flight: &mut Flight, out
     }
 }
 
-async fn completion_target(caller: &Caller, request: &Request) -> Result<(usize, RawJson), ErrorObject> {
+pub(crate) async fn completion_target(caller: &Caller, request: &Request) -> Result<(usize, RawJson), ErrorObject> {
     let missing =
         || ErrorObject::new(code::INVALID_PARAMS, "params needs the member `ref` with `type` and `name` or `uri`");
     let params = request.params.as_ref().ok_or_else(missing)?;

@@ -3,7 +3,7 @@
 //! Host, Origin, content types, versions and header multiplicity (MCP 2025-11-25, Transports, Streamable HTTP). Pure functions
 //! over the request's head.
 
-use hawser_mcp::Revision;
+use hawser_mcp::{Era, Revision};
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Uri};
 use thiserror::Error;
@@ -143,14 +143,12 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> Result<bool, EdgeError> {
     Ok(!any)
 }
 
-/// The revision in `MCP-Protocol-Version`, `None` if the header is absent.
-pub(crate) fn protocol_version(headers: &HeaderMap) -> Result<Option<Revision>, EdgeError> {
-    match single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")? {
-        None => Ok(None),
-        Some(name) => {
-            let revision = Revision::from_name(name).filter(|revision| revision.is_legacy());
-            revision.map(Some).ok_or(EdgeError::ProtocolVersion)
-        }
+/// Checks `MCP-Protocol-Version` of a verb that only the session era has.
+pub(crate) fn legacy_version(headers: &HeaderMap) -> Result<(), EdgeError> {
+    match single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?.map(Revision::from_name) {
+        Some(None) => Err(EdgeError::ProtocolVersion),
+        Some(Some(revision)) if revision.era() == Era::Modern => Err(EdgeError::Method),
+        Some(Some(_)) | None => Ok(()),
     }
 }
 

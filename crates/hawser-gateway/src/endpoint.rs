@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hawser_backend::Backend;
 use hawser_catalog::{NamingError, Router};
 use hawser_identity::Resource;
+use hawser_mcp::RawJson;
 use hawser_owner::EndpointId;
 
 use crate::config::EndpointConfig;
@@ -23,6 +24,7 @@ pub(crate) struct Endpoint {
     router: Router,
     profiles: Profiles,
     lists: Arc<ListCache>,
+    server_info: RawJson,
 }
 
 impl Endpoint {
@@ -30,7 +32,13 @@ impl Endpoint {
         let names = config.backends.iter().map(|(backend, naming)| (backend.name().to_string(), *naming));
         let router = Router::new(names)?;
         let backends: Vec<_> = config.backends.into_iter().map(|(backend, _)| backend).collect();
+        let server_info = serde_json::json!({
+            "name": "hawser",
+            "title": format!("Hawser ({})", config.name),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
         Ok(Self {
+            server_info: RawJson::from_serialize(&server_info).unwrap_or_else(|_| RawJson::empty_object()),
             id: EndpointId::of_path(&config.path),
             profiles: Profiles::new(backends.len()),
             name: config.name,
@@ -69,6 +77,11 @@ impl Endpoint {
 
     pub(crate) const fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// How the gateway introduces itself here (`Implementation`).
+    pub(crate) const fn server_info(&self) -> &RawJson {
+        &self.server_info
     }
 
     pub(crate) const fn profiles(&self) -> &Profiles {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hawser_catalog::NamingError;
 use hawser_identity::{Authenticated, Authenticator};
 use hawser_mcp::{
-    Body as Frames, ErrorObject, Message, Request as RpcRequest, Response as RpcResponse, code, method, parse_body,
+    Body as Frames, Era, ErrorObject, Message, Request as RpcRequest, Response as RpcResponse, code, method, parse_body,
 };
 use hawser_owner::{Clock, Entropy, KeyRing, Owned, PrincipalKind, Refusal, Refused};
 use hawser_store::Store;
@@ -16,7 +16,7 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
 };
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use thiserror::Error;
 use tracing::{error, warn};
@@ -30,6 +30,7 @@ use crate::endpoint::Endpoint;
 use crate::event_log::{StreamKind, StreamNumber};
 use crate::initialize;
 use crate::lists::ListCache;
+use crate::modern::{self, ModernCaller};
 use crate::outbox::StandingReader;
 use crate::pending::NotPending;
 use crate::profile::{self, BackendReport};
@@ -37,7 +38,7 @@ use crate::refusal::{self, Rejection};
 use crate::reply::{self, Body, Got, Work};
 use crate::resumption::{self, EventWriter, Resumable, Resumed};
 use crate::session::Session;
-use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
+use crate::sessions::{AdmitError, Grants, Presence, Sessions, SessionsConfig};
 
 /// A GET stream may outlive its access token by this much.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
@@ -209,11 +210,13 @@ impl Inner {
             Method::OPTIONS if parts.headers.contains_key(ORIGIN) => return Ok(reply::empty(StatusCode::NO_CONTENT)),
             _ => return Err(EdgeError::Method.into()),
         }
-        edge::protocol_version(&parts.headers)?;
+        if parts.method != Method::POST {
+            edge::legacy_version(&parts.headers)?;
+        }
         let presented = edge::single(&parts.headers, &SESSION_ID, "Mcp-Session-Id")?;
         let authenticated = self.authenticate(endpoint, parts).await?;
         match parts.method {
-            Method::POST => self.post(endpoint, authenticated, presented, body).await,
+            Method::POST => self.post(endpoint, authenticated, presented, &parts.headers, body).await,
             Method::GET => self.get(endpoint, &authenticated, presented, parts).await,
             _ => self.delete(endpoint, &authenticated, presented).await,
         }
@@ -259,6 +262,7 @@ impl Inner {
         endpoint: &Arc<Endpoint>,
         authenticated: Authenticated,
         presented: Option<&str>,
+        headers: &HeaderMap,
         body: B,
     ) -> Result<Response<Body>, Rejection>
     where
@@ -267,6 +271,9 @@ impl Inner {
     {
         let bytes = self.read_body(body).await?;
         let frames = parse_body(&bytes, &self.limits.frames)?;
+        if modern::era(headers, &frames)? == Era::Modern {
+            return self.modern(endpoint, authenticated, headers, frames).await;
+        }
         if let Frames::Single(Message::Request(request)) = &frames
             && request.method == method::INITIALIZE
             && presented.is_none()
@@ -275,13 +282,7 @@ impl Inner {
             return self.initialize(endpoint, &authenticated, request).await;
         }
         let session = self.admit(endpoint, &authenticated, presented, operation(&frames)).await?;
-        let caller = Caller {
-            session,
-            principal: authenticated.principal().clone(),
-            credential: Credential::of(&authenticated),
-            sessions: Arc::clone(&self.sessions),
-            list_page: self.limits.list_page,
-        };
+        let caller = self.caller(session, &authenticated);
         match frames {
             Frames::Single(message) => self.single(endpoint, &authenticated, caller, message).await,
             Frames::Batch(_) if !caller.session.revision().allows_batches() => {
@@ -289,6 +290,53 @@ impl Inner {
                 Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text)))
             }
             Frames::Batch(messages) => Ok(self.batch(caller, messages)),
+        }
+    }
+
+    /// A message of the modern era: it stands for itself, whatever session id comes with it (MCP 2026-07-28, Earlier Streamable
+    /// HTTP Revisions).
+    async fn modern(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: Authenticated,
+        headers: &HeaderMap,
+        frames: Frames,
+    ) -> Result<Response<Body>, Rejection> {
+        let request = match frames {
+            Frames::Single(Message::Request(request)) => request,
+            // None is defined; one that nobody knows is accepted and has no effect.
+            Frames::Single(Message::Notification(_)) => {
+                require_scopes(endpoint, &authenticated)?;
+                return Ok(reply::empty(StatusCode::ACCEPTED));
+            }
+            Frames::Single(Message::Response(_)) | Frames::Batch(_) => {
+                let text = "revision 2026-07-28 has neither batches nor responses of clients; send one request";
+                return Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text)));
+            }
+        };
+        let head = match modern::read(headers, &request, |method| modern::is_known(endpoint, method)) {
+            Ok(head) => head,
+            Err(refused) => return Ok(modern::refusal(request.id, &refused)),
+        };
+        require_scopes(endpoint, &authenticated)?;
+        let presence = Presence {
+            capabilities: head.capabilities.clone(),
+            client_info: head.client_info.clone(),
+            log_level: head.log_level.clone(),
+        };
+        let session = self.sessions.pooled(endpoint, &authenticated, presence).await?;
+        let caller = ModernCaller { caller: self.caller(session, &authenticated), head };
+        let work = Work::new(|out| async move { modern::request(&caller, request, &out).await });
+        Ok(work.answer(self.limits.keep_alive).await)
+    }
+
+    fn caller(&self, session: Owned<Arc<Session>>, authenticated: &Authenticated) -> Caller {
+        Caller {
+            session,
+            principal: authenticated.principal().clone(),
+            credential: Credential::of(authenticated),
+            sessions: Arc::clone(&self.sessions),
+            list_page: self.limits.list_page,
         }
     }
 
@@ -501,7 +549,7 @@ impl Inner {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate"));
         if parts.method == Method::OPTIONS {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE"));
-            let allowed = "Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID";
+            let allowed = "Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, Mcp-Method, Mcp-Name";
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
         }
     }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
-use hawser_mcp::RequestId;
+use hawser_backend::BackendSession;
+use hawser_mcp::{Request, RequestId};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,25 @@ use crate::credential::{Credential, Revocation};
 const ATTACHED_MAX: usize = 32;
 /// Bytes of them after which no more are taken.
 const ATTACHED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What joins a call from outside of its exchange with the backend.
+#[derive(Debug)]
+pub(crate) enum Attached {
+    /// A message for the client, written already.
+    Message(Bytes),
+    /// A backend's request, for a call that puts questions in its own way.
+    Question(BackendSession, Request),
+}
+
+impl Attached {
+    /// What it counts for in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Question(_, request) => request.params.as_ref().map_or(0, |params| params.bytes().len()),
+        }
+    }
+}
 
 /// The requests of one session in flight.
 #[derive(Debug)]
@@ -30,7 +50,7 @@ struct Running {
     backend: Option<usize>,
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
-    attach: mpsc::Sender<Bytes>,
+    attach: mpsc::Sender<Attached>,
     attached_bytes: Arc<AtomicUsize>,
     credential: Credential,
 }
@@ -43,7 +63,7 @@ pub(crate) struct Flight {
     emptied: Arc<Notify>,
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
-    attached: mpsc::Receiver<Bytes>,
+    attached: mpsc::Receiver<Attached>,
     attached_bytes: Arc<AtomicUsize>,
 }
 
@@ -103,7 +123,7 @@ impl InFlight {
 
     /// Gives a message to the newest call on a backend that still takes one. It may depend on which client will read it;
     /// nothing is sent if there is none to make.
-    pub(crate) fn attach(&self, backend: usize, make: impl FnOnce(Option<&str>) -> Option<Bytes>) -> bool {
+    pub(crate) fn attach(&self, backend: usize, make: impl FnOnce(Option<&str>) -> Option<Attached>) -> bool {
         let running = lock(&self.running);
         let mut calls: Vec<_> = running.values().filter(|call| call.backend == Some(backend)).collect();
         calls.sort_by_key(|call| std::cmp::Reverse(call.number));
@@ -113,7 +133,7 @@ impl InFlight {
             return false;
         };
         let Some(message) = make(call.credential.client_id.as_deref()) else { return false };
-        call.attached_bytes.fetch_add(message.len(), Ordering::Relaxed);
+        call.attached_bytes.fetch_add(message.bytes(), Ordering::Relaxed);
         place.send(message);
         true
     }
@@ -167,10 +187,10 @@ impl Flight {
     }
 
     /// The next message that was attached to this call. Pends while there is none.
-    pub(crate) async fn attached(&mut self) -> Bytes {
+    pub(crate) async fn attached(&mut self) -> Attached {
         match self.attached.recv().await {
             Some(message) => {
-                self.attached_bytes.fetch_sub(message.len(), Ordering::Relaxed);
+                self.attached_bytes.fetch_sub(message.bytes(), Ordering::Relaxed);
                 message
             }
             // The sender lives in the map for as long as this flight does.
@@ -223,8 +243,8 @@ mod tests {
         for (flight, backend) in flights.iter().zip([7, 7, 8]) {
             flight.at_backend(backend);
         }
-        assert!(in_flight.attach(7, |_| Some(Bytes::from_static(b"m"))));
-        assert!(!in_flight.attach(9, |_| Some(Bytes::from_static(b"m"))));
+        assert!(in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
+        assert!(!in_flight.attach(9, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
         let got: Vec<_> = flights.iter_mut().map(|flight| flight.attached.try_recv().is_ok()).collect();
         assert_eq!(got, [false, true, false]);
     }
@@ -235,9 +255,9 @@ mod tests {
         let mut flight = in_flight.start(&RequestId::number(1), &Credential::default()).unwrap();
         flight.at_backend(7);
         let large = Bytes::from(vec![b'x'; ATTACHED_BYTES_MAX]);
-        assert!(in_flight.attach(7, |_| Some(large.clone())));
-        assert!(!in_flight.attach(7, |_| Some(Bytes::from_static(b"m"))));
-        assert_eq!(flight.attached().await, large);
-        assert!(in_flight.attach(7, |_| Some(Bytes::from_static(b"m"))));
+        assert!(in_flight.attach(7, |_| Some(Attached::Message(large.clone()))));
+        assert!(!in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
+        assert!(matches!(flight.attached().await, Attached::Message(message) if message == large));
+        assert!(in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
     }
 }

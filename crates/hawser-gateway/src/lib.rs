@@ -20,6 +20,7 @@ mod gateway;
 mod in_flight;
 mod initialize;
 mod lists;
+mod modern;
 mod outbox;
 mod pending;
 mod places;

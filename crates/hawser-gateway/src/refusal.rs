@@ -121,7 +121,7 @@ impl From<OpenError> for Rejection {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::TooManyOfOwner => Self::TooMany(ErrorObject::new(code::INVALID_REQUEST, error.to_string())),
-            OpenError::TooMany | OpenError::Store(_) | OpenError::Seal(_) => Self::Unavailable,
+            OpenError::TooMany | OpenError::Stopping | OpenError::Store(_) | OpenError::Seal(_) => Self::Unavailable,
         }
     }
 }

@@ -18,11 +18,12 @@ use crate::endpoint::Endpoint;
 use crate::event_log::EventLog;
 use crate::in_flight::InFlight;
 use crate::lists::{SessionLists, View};
+use crate::modern::ParkedCalls;
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
 use crate::places::Place;
 use crate::record::SessionRecord;
-use crate::sessions::Sessions;
+use crate::sessions::{PoolKey, Sessions};
 use crate::upstream::Upstream;
 
 /// One session.
@@ -43,11 +44,15 @@ pub(crate) struct Session {
     ended: CancellationToken,
     terminated: AtomicBool,
     place: Mutex<Option<Place>>,
+    pooled: Option<PoolKey>,
+    /// The last number that the gateway gave to something in this session that has no name of its own.
+    last_number: AtomicU64,
     pub(crate) lists: SessionLists,
     pub(crate) events: Arc<EventLog>,
     pub(crate) outbox: Outbox,
     pub(crate) pending: PendingRequests,
     pub(crate) in_flight: InFlight,
+    pub(crate) parked: ParkedCalls,
 }
 
 /// What a session is made of.
@@ -62,11 +67,13 @@ pub(crate) struct SessionParts {
     pub(crate) share: Arc<Share>,
     /// Random, for the ids of its events.
     pub(crate) epoch: u64,
+    /// What it is found by, if it has no id.
+    pub(crate) pooled: Option<PoolKey>,
 }
 
 impl Session {
     pub(crate) fn new(parts: SessionParts, limits: &Limits, sessions: Weak<Sessions>) -> Arc<Self> {
-        let SessionParts { claims, endpoint, mut record, expires, place, share, epoch } = parts;
+        let SessionParts { claims, endpoint, mut record, expires, place, share, epoch, pooled } = parts;
         let events = EventLog::new(epoch, share);
         let upstreams = endpoint.backends().enumerate().map(|(at, backend)| {
             let upstream = Upstream::new(backend.clone(), at);
@@ -94,10 +101,13 @@ impl Session {
             terminated: AtomicBool::new(false),
             place: Mutex::new(Some(place)),
             lists,
+            pooled,
+            last_number: AtomicU64::new(0),
             outbox: Outbox::new(Arc::clone(&events), limits.streams, limits.stream_queue),
             events,
             pending: PendingRequests::new(limits.pending, limits.client_answer),
             in_flight: InFlight::new(limits.in_flight),
+            parked: ParkedCalls::new(limits.parked, limits.client_answer),
         })
     }
 
@@ -111,6 +121,20 @@ impl Session {
 
     pub(crate) const fn owner(&self) -> OwnerDigest {
         self.owner
+    }
+
+    /// Whether it is one without an id, held for a modern client.
+    pub(crate) const fn is_pooled(&self) -> bool {
+        self.pooled.is_some()
+    }
+
+    pub(crate) const fn pool_key(&self) -> Option<&PoolKey> {
+        self.pooled.as_ref()
+    }
+
+    /// A number that nothing else in this session has.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn grant(&self) -> Option<&str> {
@@ -177,7 +201,7 @@ impl Session {
 
     /// Whether no call runs and no question waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.pending.is_empty()
+        self.in_flight.is_empty() && self.pending.is_empty() && self.parked.is_empty()
     }
 
     pub(crate) fn last_used(&self) -> Timestamp {
@@ -242,6 +266,7 @@ impl Session {
         self.ended.cancel();
         self.outbox.close();
         self.pending.clear();
+        self.parked.clear();
         futures_util::future::join_all(self.upstreams.iter().map(Upstream::close)).await;
     }
 }

@@ -4,6 +4,8 @@
 //! [`Sessions::admit`] is the only way to a session. It decides ownership from the sealed id before it looks anything up, so a
 //! stranger's request causes neither a store read nor a backend connection, and leaves the owner's session and timers alone.
 
+mod pool;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -30,6 +32,8 @@ use crate::endpoint::Endpoint;
 use crate::places::{Full, Place, Places};
 use crate::record::{self, SessionRecord, StoredParts, StoredSession};
 use crate::session::{Session, SessionParts};
+
+pub(crate) use pool::{PoolKey, Presence};
 
 /// A tombstone outlives the handle by this much, for clocks that differ.
 const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
@@ -63,6 +67,10 @@ pub(crate) struct Sessions {
     weak: Weak<Sessions>,
     config: SessionsConfig,
     live: papaya::HashMap<SessionKey, Arc<Session>>,
+    /// Sessions without an id, which are in `live` as well.
+    pool: papaya::HashMap<PoolKey, Arc<Session>>,
+    /// Passed by who adds to the pool.
+    pool_gate: tokio::sync::Mutex<()>,
     places: Arc<Places>,
     allowance: Arc<Allowance>,
     closing: AtomicBool,
@@ -90,6 +98,8 @@ pub(crate) enum OpenError {
     TooManyOfOwner,
     #[error("the gateway has as many busy sessions as it may; try again later")]
     TooMany,
+    #[error("the gateway is stopping")]
+    Stopping,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -112,6 +122,8 @@ impl Sessions {
             allowance: Allowance::new(config.limits.replay),
             config,
             live: papaya::HashMap::new(),
+            pool: papaya::HashMap::new(),
+            pool_gate: tokio::sync::Mutex::default(),
             closing: AtomicBool::new(false),
             shards: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
         })
@@ -119,6 +131,14 @@ impl Sessions {
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.config.clock)()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.config.store.as_ref()
     }
 
     pub(crate) fn ring(&self) -> &KeyRing {
@@ -164,7 +184,7 @@ impl Sessions {
             subscriptions: BTreeMap::new(),
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
-        let session = self.insert(&self.session(claims, endpoint, record, expires, place)?);
+        let session = self.insert(&self.session(claims, endpoint, record, expires, place, None)?);
         // A revocation that came while the session was being opened found nothing to end.
         if self.is_revoked(session.grant()).await? {
             self.terminate(&session, "grant_revoked").await?;
@@ -185,7 +205,7 @@ impl Sessions {
             .ring()
             .open::<SessionClaims>(presented, endpoint.id(), authenticated.principal(), now)
             .map_err(AdmitError::Refused)?;
-        if self.closing.load(Ordering::Acquire) {
+        if self.is_closing() {
             return Err(AdmitError::NotNow);
         }
         let live = self.live.pin().get(&proven.claims().key).cloned();
@@ -269,7 +289,7 @@ impl Sessions {
             subscriptions: stored.subscriptions,
         };
         let expires = proven.expires();
-        let session = self.insert(&self.session(claims, endpoint, record, expires, place)?);
+        let session = self.insert(&self.session(claims, endpoint, record, expires, place, None)?);
         // Asked when the session can already be found: a revocation that comes from now on ends it by itself.
         match self.is_revoked(session.grant()).await {
             Ok(false) => Ok(Ok(session)),
@@ -294,12 +314,14 @@ impl Sessions {
         record: SessionRecord,
         expires: Timestamp,
         place: Place,
+        pooled: Option<PoolKey>,
     ) -> Result<Arc<Session>, StoreError> {
         let mut epoch = [0; 8];
         let unavailable = |error: EntropyError| hawser_store::Unavailable { reason: error.to_string() };
         self.entropy().fill(&mut epoch).map_err(unavailable)?;
         let (share, epoch) = (self.allowance.share(place.owner()), u64::from_be_bytes(epoch));
-        let parts = SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place, share, epoch };
+        let parts =
+            SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place, share, epoch, pooled };
         Ok(Session::new(parts, &self.config.limits, Weak::clone(&self.weak)))
     }
 
@@ -331,6 +353,7 @@ impl Sessions {
         for session in self.live.pin().values() {
             session.outbox.revoke(revocation);
             session.in_flight.revoke(revocation);
+            session.parked.revoke(revocation);
         }
         if sessions {
             self.terminate_grant(revocation.grant).await;
@@ -377,6 +400,7 @@ impl Sessions {
         for session in self.live.pin().values() {
             session.pending.expire();
             session.events.expire();
+            session.parked.expire();
         }
     }
 
@@ -401,6 +425,9 @@ impl Sessions {
 
     /// Writes when a session was last used and what its client asked for, so that both survive a restart.
     pub(crate) async fn note_use(&self, session: &Arc<Session>) {
+        if session.is_pooled() {
+            return;
+        }
         let written: Result<bool, StoreError> = async {
             let key = row(session.key())?;
             let found = self.config.store.get(&key).await?;
@@ -438,6 +465,7 @@ impl Sessions {
     fn release(&self, session: &Arc<Session>) {
         // Only this very object: its successor under the same id is another's to end.
         let _ = self.live.pin().remove_if(&session.key(), |_, held| Arc::ptr_eq(held, session));
+        self.forget_pooled(session);
         session.ended().cancel();
         session.free_place();
         let session = Arc::clone(session);

@@ -8,6 +8,7 @@ use hawser_mcp::{Members, Message, Notification, RawJson, Request, RequestId, no
 
 use tokio_util::sync::CancellationToken;
 
+use crate::in_flight::Attached;
 use crate::lists;
 use crate::outbox::Readership;
 use crate::pending::{PendingRequest, decline};
@@ -61,7 +62,7 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSess
     if matches!(notification.method.as_str(), notification::MESSAGE | notification::PROGRESS)
         && !owner.outbox.has_stream()
     {
-        owner.in_flight.attach(backend, |_| Some(message));
+        owner.in_flight.attach(backend, |_| Some(Attached::Message(message)));
         return;
     }
     owner.outbox.send_or_keep(&notification.method, &message);
@@ -76,15 +77,30 @@ pub(crate) fn note_change(owner: &Session, backend: usize, from: &BackendSession
 
 /// A request that belongs to no call goes to a GET stream, or along with the newest call on the same backend.
 fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, request: &Request) {
+    if owner.is_pooled() {
+        return deliver_to_modern(owner, backend, from, request);
+    }
     let to_stream = |reader: Readership<'_>| {
         let carried_by = Some(reader.gone.clone());
         put_to_client(owner, backend, from, request, reader.client_id, carried_by).map(|(_, message)| message)
     };
     let along = |client_id: Option<&str>| {
-        put_to_client(owner, backend, from, request, client_id, None).map(|(_, message)| message)
+        put_to_client(owner, backend, from, request, client_id, None).map(|(_, message)| Attached::Message(message))
     };
     if owner.outbox.send_with(to_stream).is_err() && !owner.in_flight.attach(backend, along) {
         decline(from, request.id.clone());
+    }
+}
+
+/// A modern client can be asked only within a call of its own: the newest on the same backend, or the one that waits for its
+/// input already.
+fn deliver_to_modern(owner: &Arc<Session>, backend: usize, from: &BackendSession, request: &Request) {
+    let along = |_: Option<&str>| Some(Attached::Question(from.clone(), request.clone()));
+    if owner.in_flight.attach(backend, along) {
+        return;
+    }
+    if let Some(request) = owner.parked.ask_along(backend, request.clone()) {
+        decline(from, request.id);
     }
 }
 
@@ -132,7 +148,7 @@ fn progress_token(params: Option<&RawJson>) -> Option<RawJson> {
     Members::read(&meta, &["progressToken"]).ok()?.get("progressToken")
 }
 
-fn with_progress_token(params: &RawJson, number: u64) -> Option<RawJson> {
+pub(crate) fn with_progress_token(params: &RawJson, number: u64) -> Option<RawJson> {
     let members = Members::read(params, &["_meta"]).ok()?;
     let meta = members.get("_meta")?;
     let meta = Members::read(&meta, &["progressToken"]).ok()?.replace(&[("progressToken", &RawJson::number(number))]);

@@ -211,7 +211,10 @@ impl Upstream {
     /// Gives up the backend session if nothing is going on in it.
     pub(crate) fn give_up_if_idle(&self, owner: &Session) -> Option<BackendSession> {
         let mut state = self.lock();
-        if owner.in_flight.is_busy_at(self.position) || owner.pending.waits_for(self.position) {
+        if owner.in_flight.is_busy_at(self.position)
+            || owner.pending.waits_for(self.position)
+            || owner.parked.waits_for(self.position)
+        {
             return None;
         }
         state.session.take()

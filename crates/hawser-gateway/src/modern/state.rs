@@ -1,0 +1,118 @@
+//! Sealing a `requestState`, opening the one that a client brought back, and spending it once.
+
+use std::time::Duration;
+
+use hawser_mcp::{ErrorObject, RawJson, Request, code};
+use hawser_owner::{Binding, Refusal, Refused as HandleRefused, Standing};
+use hawser_store::{Key, StoreError, Unavailable};
+use tracing::{error, warn};
+
+use super::ModernCaller;
+use super::answer::Answer;
+use super::request_state::{RequestDigest, RequestState, Waits};
+use crate::audit;
+
+/// What a presented state waits for, if it is this owner's, this client's, this request's, and in time.
+pub(super) fn open(caller: &ModernCaller, request: &Request, presented: &RawJson) -> Result<Waits, Answer> {
+    let (sessions, endpoint) = (&caller.caller.sessions, caller.session().endpoint());
+    let now = sessions.now();
+    let presented = presented.as_string().ok_or_else(invalid_state)?;
+    let opened = sessions.ring().open::<RequestState>(&presented, endpoint.id(), &caller.caller.principal, now);
+    // Its standing is decided where it is used up: a call can be taken once, a nonce be spent once.
+    let opened = opened.and_then(|proven| proven.admit(Standing::Live { last_used: now, idle_seconds: 0 }, now));
+    let state = opened.map_err(|refusal| {
+        audit::handle_refused(endpoint.name(), "requestState", &refusal, caller.caller.credential.client_id.as_deref());
+        invalid_state()
+    })?;
+    let digest = digest(caller, request).ok_or_else(invalid_state)?;
+    if state.request != digest {
+        refused(caller, Refusal::Unknown);
+        return Err(invalid_state());
+    }
+    Ok(state.waits.clone())
+}
+
+fn digest(caller: &ModernCaller, request: &Request) -> Option<RequestDigest> {
+    let client_id = caller.caller.credential.client_id.as_deref();
+    RequestDigest::of(client_id, &request.method, request.params.as_ref()?).ok()
+}
+
+pub(super) fn refused(caller: &ModernCaller, reason: Refusal) {
+    let owner = caller.session().owner();
+    let refused = HandleRefused { reason, owner: Some(owner), presented_by: owner };
+    let endpoint = caller.session().endpoint().name();
+    audit::handle_refused(endpoint, "requestState", &refused, caller.caller.credential.client_id.as_deref());
+}
+
+pub(super) fn seal(caller: &ModernCaller, request: &Request, waits: Waits) -> Option<String> {
+    let sessions = &caller.caller.sessions;
+    let now = sessions.now();
+    let binding = Binding {
+        endpoint: caller.session().endpoint().id(),
+        principal: &caller.caller.principal,
+        issued: now,
+        expires: now.plus(caller.session().parked.patience()),
+    };
+    let state = RequestState { request: digest(caller, request)?, waits };
+    match sessions.ring().mint(&binding, state, sessions.entropy()) {
+        Ok((sealed, _)) => Some(sealed),
+        Err(error) => {
+            error!(%error, "a requestState could not be sealed");
+            None
+        }
+    }
+}
+
+pub(super) fn nonce(caller: &ModernCaller) -> Option<[u8; 16]> {
+    let mut nonce = [0; 16];
+    caller.caller.sessions.entropy().fill(&mut nonce).ok()?;
+    Some(nonce)
+}
+
+/// Spends a state: of many that present it at the same time, on whatever node, one goes on.
+pub(super) async fn use_up(caller: &ModernCaller, nonce: &[u8; 16]) -> Result<(), Answer> {
+    // A little longer than the state is good for, for clocks that differ.
+    let ttl = caller.session().parked.patience() + Duration::from_mins(5);
+    let spent: Result<bool, StoreError> = async {
+        let mark = bytes::Bytes::from_static(b"spent");
+        caller.caller.sessions.store().compare_and_set(&row(nonce)?, None, Some(mark), Some(ttl)).await
+    }
+    .await;
+    match spent {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            refused(caller, Refusal::Terminated);
+            Err(invalid_state())
+        }
+        Err(error) => {
+            error!(%error, "whether a requestState was used before could not be looked up");
+            Err(Answer::unavailable())
+        }
+    }
+}
+
+/// The request certainly was not processed: the state is as good as before.
+pub(super) async fn restore(caller: &ModernCaller, nonce: &[u8; 16]) {
+    let restored: Result<(), StoreError> = async { caller.caller.sessions.store().delete(&row(nonce)?).await }.await;
+    if let Err(error) = restored {
+        warn!(%error, "a requestState that was not used could not be restored");
+    }
+}
+
+fn row(nonce: &[u8; 16]) -> Result<Key, StoreError> {
+    let hex = crate::claims::SessionKey(*nonce).to_hex();
+    Key::new("request-state", &hex).map_err(|error| Unavailable { reason: error.to_string() }.into())
+}
+
+/// The one answer for every state that does not fit, whatever is wrong with it.
+pub(super) fn invalid_state() -> Answer {
+    let text = "this `requestState` is not valid (any more) for this request; start again without it";
+    Answer::refused(&ErrorObject::new(code::INVALID_PARAMS, text))
+}
+
+/// The state was this request's, but its call is gone. Running it again could do twice what must be done once.
+pub(super) fn not_waiting() -> Answer {
+    let text = "the call that asked for this input does not wait any more: it was answered, given up, or lost when the \
+                gateway restarted. It was not run again; start a new call if that is safe";
+    Answer::refused(&ErrorObject::new(code::INVALID_PARAMS, text))
+}
