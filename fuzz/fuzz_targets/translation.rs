@@ -23,10 +23,11 @@ fuzz_target!(|data: &[u8]| {
     results(&value, from, to);
     errors(&value, from, to);
     for kind in ListKind::ALL {
-        if let Some(shown) = entry(kind, &value, from, to) {
-            if kind == ListKind::Tools && (from.is_modern() || to.is_modern()) {
-                assert!(ParamHeaders::of_tool(&shown).is_ok(), "only tools that can be called are shown");
-            }
+        let demands_headers = kind == ListKind::Tools && (from.is_modern() || to.is_modern());
+        if let Some(shown) = entry(kind, &value, from, to)
+            && demands_headers
+        {
+            assert!(ParamHeaders::of_tool(&shown).is_ok(), "only tools that can be called are shown");
         }
     }
     for method in QUESTIONS {
