@@ -52,6 +52,15 @@ pub(crate) fn check(command: &mut Command, limit: Duration) -> Result<Outcome> {
 /// Runs to the end or to `limit`; the exit code is the caller's to judge.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Outcome> {
     println!("    $ {}", shown(command));
+    capture(command, limit, true)
+}
+
+/// The same without showing anything: for programs that say much, of which only the end matters.
+pub(crate) fn run_quietly(command: &mut Command, limit: Duration) -> Result<Outcome> {
+    capture(command, limit, false)
+}
+
+fn capture(command: &mut Command, limit: Duration, show: bool) -> Result<Outcome> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -60,8 +69,8 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Outcome> {
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
     let kept = Arc::new(Mutex::new(Vec::new()));
     let readers = [
-        child.stdout.take().map(|pipe| forward(pipe, Arc::clone(&kept))),
-        child.stderr.take().map(|pipe| forward(pipe, Arc::clone(&kept))),
+        child.stdout.take().map(|pipe| forward(pipe, Arc::clone(&kept), show)),
+        child.stderr.take().map(|pipe| forward(pipe, Arc::clone(&kept), show)),
     ];
     let success = wait(&mut child, limit).with_context(|| format!("`{}`", shown(command)))?;
     for reader in readers.into_iter().flatten() {
@@ -86,13 +95,15 @@ fn wait(child: &mut Child, limit: Duration) -> Result<bool> {
     }
 }
 
-/// Shows a pipe's lines as they come and keeps the last of them.
-fn forward(pipe: impl Read + Send + 'static, kept: Arc<Mutex<Vec<String>>>) -> thread::JoinHandle<()> {
+/// Keeps the last lines of a pipe, and shows all as they come if `show`.
+fn forward(pipe: impl Read + Send + 'static, kept: Arc<Mutex<Vec<String>>>, show: bool) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
-            // A closed standard output is no reason to stop reading: the program would block on a full pipe.
-            let _ = writeln!(std::io::stdout(), "{line}");
+            if show {
+                // A closed standard output is no reason to stop reading: the program would block on a full pipe.
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() >= KEPT_LINES {
                 kept.drain(..KEPT_LINES / 2);

@@ -35,8 +35,8 @@ enum Task {
     Test(TestOptions),
     /// Install the pinned clients, servers and issuers that the black-box tests run against.
     RealParts(Output),
-    /// Judge the embedded authorization server with the MCP conformance suite.
-    Conformance(Output),
+    /// Judge the authorization server, and the gateway between both protocol eras, with the MCP conformance suite.
+    Conformance(conformance::Options),
     /// Run every fuzz target for a bounded time.
     Fuzz(fuzz::Options),
 }
@@ -90,10 +90,10 @@ fn run(task: Task) -> Result<bool> {
             report.step("real-parts", || real_parts::install(&workspace));
             report.finish(output.json.as_deref())
         }
-        Task::Conformance(output) => {
+        Task::Conformance(options) => {
             let mut report = Report::new("conformance");
-            conformance::task(&workspace, &mut report);
-            report.finish(output.json.as_deref())
+            conformance::task(&workspace, &options, &mut report)?;
+            report.finish(options.output.json.as_deref())
         }
         Task::Fuzz(options) => {
             let mut report = Report::new("fuzz");

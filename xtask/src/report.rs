@@ -69,12 +69,13 @@ pub(crate) struct Report {
     started: Instant,
     steps: Vec<Step>,
     counts: Option<Counts>,
+    details: serde_json::Value,
 }
 
 impl Report {
     /// An empty report for `task`.
     pub(crate) fn new(task: &'static str) -> Self {
-        Self { task, started: Instant::now(), steps: Vec::new(), counts: None }
+        Self { task, started: Instant::now(), steps: Vec::new(), counts: None, details: serde_json::Value::Null }
     }
 
     /// Runs one step, telling when it starts and how it ended.
@@ -102,6 +103,11 @@ impl Report {
         sum.failed += more.failed;
     }
 
+    /// Adds what the task has to say beyond its steps; it goes into the JSON alone.
+    pub(crate) fn attach(&mut self, details: serde_json::Value) {
+        self.details = details;
+    }
+
     /// Prints the table, writes the JSON, and tells whether everything held.
     pub(crate) fn finish(self, json: Option<&Path>) -> Result<bool> {
         let ok = !self.steps.iter().any(|step| matches!(step.status, Status::Failed | Status::NotRun));
@@ -110,6 +116,7 @@ impl Report {
         if let Some(path) = json {
             let document = serde_json::json!({
                 "task": self.task, "ok": ok, "seconds": seconds, "tests": self.counts, "steps": self.steps,
+                "details": self.details,
             });
             std::fs::write(path, format!("{document:#}\n")).with_context(|| format!("writing {}", path.display()))?;
         }

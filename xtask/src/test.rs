@@ -48,13 +48,19 @@ const STEPS: &[Step] = &[
         needs: &["build", "real-parts"],
         work: conformance::step,
     },
+    Step {
+        name: "server-conformance",
+        about: "the conformance suite's server scenarios, direct, through the gateway, and across the eras",
+        needs: &["build", "real-parts"],
+        work: conformance::server_step,
+    },
     Step { name: "tests", about: "all other tests", needs: &["build", "real-parts"], work: tests },
 ];
 
 /// Names the steps.
 pub(crate) fn list() {
     for step in STEPS {
-        println!("{:12} {}", step.name, step.about);
+        println!("{:18} {}", step.name, step.about);
     }
 }
 
@@ -98,7 +104,7 @@ fn clippy(workspace: &Workspace, _: &mut Counts) -> Result<Finding> {
 }
 
 fn build(workspace: &Workspace, _: &mut Counts) -> Result<Finding> {
-    conformance::build_gateway(workspace)?;
+    conformance::build_servers(workspace)?;
     exec::check(NEXTEST.command(workspace)?.args(["run", "--workspace", "--locked", "--no-run"]), LIMIT)?;
     Ok(Finding::passed("binary and tests"))
 }
