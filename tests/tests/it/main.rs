@@ -24,6 +24,7 @@ mod lists;
 mod ownership;
 mod proxy;
 mod restart;
+mod resumption;
 mod revisions;
 mod round_trips;
 mod schemas;
