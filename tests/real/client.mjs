@@ -15,9 +15,10 @@ const flavour = process.argv[2];
 const sdk = flavour === "sdk" ? await loadSdk() : await loadClient();
 
 async function loadSdk() {
-  const [{ Client }, { StreamableHTTPClientTransport }, { UnauthorizedError }, types] = await Promise.all([
+  const [{ Client }, { StreamableHTTPClientTransport }, { StdioClientTransport }, { UnauthorizedError }, types] = await Promise.all([
     import("@modelcontextprotocol/sdk/client/index.js"),
     import("@modelcontextprotocol/sdk/client/streamableHttp.js"),
+    import("@modelcontextprotocol/sdk/client/stdio.js"),
     import("@modelcontextprotocol/sdk/client/auth.js"),
     import("@modelcontextprotocol/sdk/types.js"),
   ]);
@@ -28,6 +29,7 @@ async function loadSdk() {
   };
   return {
     UnauthorizedError,
+    StdioClientTransport,
     transport: (url, authProvider) => new StreamableHTTPClientTransport(url, { authProvider }),
     client: (info, capabilities) => new Client(info, { capabilities }),
     answer: (client, name, handler) => client.setRequestHandler(method[name], handler),
@@ -37,8 +39,10 @@ async function loadSdk() {
 
 async function loadClient() {
   const { Client, StreamableHTTPClientTransport, UnauthorizedError } = await import("@modelcontextprotocol/client");
+  const { StdioClientTransport } = await import("@modelcontextprotocol/client/stdio");
   return {
     UnauthorizedError,
+    StdioClientTransport,
     transport: (url, authProvider) => new StreamableHTTPClientTransport(url, { authProvider }),
     client: (info, capabilities, mode) => new Client(info, { capabilities, versionNegotiation: { mode } }),
     answer: (client, name, handler) => client.setRequestHandler(name, handler),
@@ -130,6 +134,13 @@ const commands = {
     }
     return { ...commands.state(), server: client.getServerVersion() };
   },
+  // Starts a server as a child process and speaks to it on its stdin and stdout.
+  async launch({ command: [program, ...args], mode = "legacy" }) {
+    transport = new sdk.StdioClientTransport({ command: program, args });
+    client = newClient(mode);
+    await client.connect(transport);
+    return { server: client.getServerVersion(), pid: transport.pid };
+  },
   state: () => ({
     session: transport.sessionId ?? null,
     logins: person.logins,
@@ -163,7 +174,7 @@ const commands = {
   complete: ({ ref, argument }) => client.complete({ ref, argument }),
   ping: () => client.ping(),
   async close() {
-    await transport.terminateSession();
+    await transport.terminateSession?.();
     await client.close();
     return {};
   },

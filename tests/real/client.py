@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx2
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
@@ -111,7 +112,7 @@ class Driver:
         self.memory = Memory()
         self.logins = 0
         self.session = None
-        self.stack = None
+        self.http = None
 
     async def connect(self, url, user, mode="legacy"):
         callback = None
@@ -145,8 +146,17 @@ class Driver:
         self.http = create_mcp_http_client(auth=self.auth)
         self.http.event_hooks = {"request": [note_session]}
         await self.http.__aenter__()
+        await self.enter(streamable_http_client(url, http_client=self.http), mode)
+        return {**await self.state(), "protocol": self.client.protocol_version}
+
+    async def launch(self, command, mode="legacy"):
+        """Starts a server as a child process and speaks to it on its stdin and stdout."""
+        await self.enter(stdio_client(StdioServerParameters(command=command[0], args=command[1:])), mode)
+        return {"protocol": self.client.protocol_version}
+
+    async def enter(self, transport, mode):
         self.client = Client(
-            streamable_http_client(url, http_client=self.http),
+            transport,
             mode=mode,
             read_timeout_seconds=30,
             sampling_callback=sample,
@@ -154,7 +164,6 @@ class Driver:
             list_roots_callback=roots,
         )
         await self.client.__aenter__()
-        return {**await self.state(), "protocol": self.client.protocol_version}
 
     async def state(self):
         tokens, client_info = self.memory.tokens, self.memory.client_info
@@ -207,7 +216,8 @@ class Driver:
 
     async def close(self):
         await self.client.__aexit__(None, None, None)
-        await self.http.__aexit__(None, None, None)
+        if self.http:
+            await self.http.__aexit__(None, None, None)
         return {}
 
 

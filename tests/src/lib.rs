@@ -23,6 +23,7 @@ mod recorder;
 mod schema;
 mod sdk_client;
 mod stage;
+mod stdio;
 mod tool;
 
 pub use answer::{Answer, StreamEvent};
@@ -44,4 +45,5 @@ pub use recorder::{Ended, Exchange, Recorder};
 pub use schema::Schemas;
 pub use sdk_client::{SdkClient, Who};
 pub use stage::Stage;
+pub use stdio::{StdioConfiguration, StdioGateway};
 pub use tool::{called_text, text_of};

@@ -54,6 +54,11 @@ impl SdkClient {
         self.ask(json!({ "do": "connect", "url": url, "user": user, "mode": mode })).await
     }
 
+    /// Starts a server as a child process and speaks to it on its stdin and stdout. `mode` as in [`SdkClient::connect`].
+    pub async fn launch(&mut self, command: &[String], mode: &str) -> Result<Value> {
+        self.ask(json!({ "do": "launch", "command": command, "mode": mode })).await
+    }
+
     /// One command; an error if the SDK reports one.
     pub async fn ask(&mut self, command: Value) -> Result<Value> {
         let mut answer = self.try_ask(command.clone()).await?;

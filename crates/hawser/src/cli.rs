@@ -22,6 +22,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Be the gateway for one program that launches this command: MCP on stdin and stdout.
+    Stdio(StdioArgs),
     /// Watch one session outlive its token, refuse a stranger and survive a crash.
     Demo(DemoArgs),
     /// Examine an MCP server or gateway, ours or not: what survives a token refresh, and who gets into whose session.
@@ -103,6 +105,35 @@ pub struct ServeArgs {
     /// Print one line of JSON to stdout once the gateway listens, and nothing else.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `hawser stdio`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For desktop clients that only launch commands. Nothing listens on any port: whoever starts the process is its one
+user, so nobody logs in, and what `auth`, `listen`, `store` and `sessions` say does not matter here. Logs go to stderr.
+
+In the client's configuration, with full paths, since clients start commands in folders of their own:
+  {\"mcpServers\": {\"hawser\": {\"command\": \"/usr/local/bin/hawser\", \"args\": [\"stdio\", \"--config\", \"/home/me/hawser.yaml\"]}}}
+
+Examples:
+  hawser stdio --config /home/me/hawser.yaml
+  hawser stdio --config /home/me/hawser.yaml --endpoint clock
+  hawser stdio --backend time='uvx mcp-server-time' --backend docs=https://docs.internal/mcp"
+)]
+pub struct StdioArgs {
+    /// The configuration file; hawser.yaml in the current folder by default, if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The endpoint to be; by default the one called `default`, or the only one.
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Option<String>,
+    /// An MCP server to front, by URL or by the command that starts it; can be repeated.
+    #[arg(long = "backend", value_name = "NAME=URL|NAME='command args'")]
+    pub backends: Vec<BackendFlag>,
+    /// How log lines on stderr look.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub log_format: LogFormat,
 }
 
 /// `hawser demo`

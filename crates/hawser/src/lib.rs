@@ -8,5 +8,6 @@ pub mod example_server;
 pub mod failure;
 pub mod probe;
 pub mod serve;
+pub mod stdio;
 pub mod telemetry;
 pub mod user;

@@ -4,8 +4,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use hawser::cli::{CheckArgs, Cli, Command, ConfigCommand, ServeArgs, UserCommand};
-use hawser::config::{self, Outline};
+use hawser::cli::{CheckArgs, Cli, Command, ConfigCommand, ServeArgs, StdioArgs, UserCommand};
+use hawser::config::{self, Outline, Overrides};
 use hawser::console::Paint;
 use hawser::failure::{EXIT_USAGE, Failure};
 use hawser::serve::ServeOptions;
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(args),
+        Command::Stdio(args) => stdio(args),
         Command::Demo(args) => hawser::demo::run(&args),
         Command::Probe(args) => hawser::probe::run(&args),
         Command::ExampleServer { server } => hawser::example_server::run(server),
@@ -45,6 +46,13 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     telemetry::start(args.log_format).map_err(|error| Failure::run(error.to_string()))?;
     let loaded = config::load(args.config.as_deref(), &args.overrides.into())?;
     hawser::serve::run(&loaded.settings, ServeOptions { json: args.json })
+}
+
+fn stdio(args: StdioArgs) -> Result<(), Failure> {
+    telemetry::start(args.log_format).map_err(|error| Failure::run(error.to_string()))?;
+    let overrides = Overrides { backends: args.backends, ..Overrides::default() };
+    let loaded = config::load(args.config.as_deref(), &overrides)?;
+    hawser::stdio::run(&loaded.settings, args.endpoint.as_deref())
 }
 
 fn check(args: CheckArgs) -> Result<(), Failure> {

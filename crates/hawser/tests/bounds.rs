@@ -368,6 +368,16 @@ const ISSUERS_AND_STORE: &[Row] = &[
     ("wait for the disk | 64 MiB |", &[("hawser-store/src/redb_file/limits.rs", "queue_bytes: 64 * 1024 * 1024,")]),
     ("reads at a time | 32 |", &[("hawser-store/src/redb_file/limits.rs", "reads: 32,")]),
     ("status 503 | 30 s |", &[("hawser-store/src/redb_file/limits.rs", "wait: Duration::from_secs(30) }")]),
+    (
+        "requests in flight; batches of 2025-03-26 | 256; 16 |",
+        &[
+            ("hawser/src/stdio/flights.rs", "REQUESTS_MAX: usize = 256;"),
+            ("hawser/src/stdio/pump.rs", "BATCHES_MAX: usize = 16;"),
+        ],
+    ),
+    ("who has more to say waits | 16 |", &[("hawser/src/stdio/lines.rs", "LINES_MAX: usize = 16;")]),
+    ("when the input ends | 1 s |", &[("hawser/src/stdio/mod.rs", "GRACE: Duration = Duration::from_secs(1);")]),
+    ("headers (2026-07-28) | 10000 |", &[("hawser/src/stdio/tools.rs", "TOOLS_MAX: usize = 10_000;")]),
     ("one request | 15 s |", &[("hawser-probe/src/wire.rs", "request: Duration::from_secs(15),")]),
     ("one body | 2 MiB |", &[("hawser-probe/src/wire.rs", "body: 2 * 1024 * 1024,")]),
     ("everything together | 10 minutes |", &[("hawser-probe/src/wire.rs", "total: Duration::from_mins(10),")]),

@@ -168,7 +168,7 @@ fn every_command_line_in_the_documents_is_understood() {
 fn every_flag_of_serve_and_check_is_in_the_document() {
     let section = CONFIGURATION.split_once("\n## The command line\n").unwrap().1.split("\n## ").next().unwrap();
     let command = <Cli as clap::CommandFactory>::command();
-    for path in [&["serve"][..], &["config", "check"], &["demo"]] {
+    for path in [&["serve"][..], &["config", "check"], &["demo"], &["stdio"]] {
         let found = path.iter().fold(&command, |command, name| command.find_subcommand(name).unwrap());
         for flag in found.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "help") {
             assert!(section.contains(&format!("`--{flag}")), "{path:?} --{flag}");

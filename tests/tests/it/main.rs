@@ -29,3 +29,4 @@ mod revisions;
 mod round_trips;
 mod schemas;
 mod sdk_clients;
+mod stdio;

@@ -3,7 +3,7 @@
 //! The direct runs are the control: where one fails, the real parts have changed, not the gateway.
 
 use anyhow::{Result, ensure};
-use hawser_tests::{Everything, Gateway, SdkClient, Who, called_text, text_of};
+use hawser_tests::{Everything, Gateway, SdkClient, StdioConfiguration, Who, called_text, text_of};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -14,9 +14,13 @@ const PREFIX: &str = "everything_";
 async fn everything_works(who: Who, url: &Url, prefix: &str) -> Result<()> {
     let mut client = SdkClient::start(who)?;
     client.connect(url, "alice", "legacy").await?;
-    lists_and_reads(&mut client, prefix).await?;
-    reports_progress(&mut client, prefix).await?;
-    answers_what_the_server_asks(&mut client, prefix).await?;
+    everything_works_for(&mut client, prefix).await
+}
+
+async fn everything_works_for(client: &mut SdkClient, prefix: &str) -> Result<()> {
+    lists_and_reads(client, prefix).await?;
+    reports_progress(client, prefix).await?;
+    answers_what_the_server_asks(client, prefix).await?;
     client.ask(json!({ "do": "ping" })).await?;
     client.ask(json!({ "do": "close" })).await?;
     Ok(())
@@ -97,6 +101,15 @@ async fn through_the_gateway_over_sse(who: Who, transport: &str) -> Result<()> {
     everything_works(who, &gateway.mcp()?, PREFIX).await
 }
 
+/// The client launches the gateway, and the gateway launches the server.
+async fn through_the_gateway_on_stdio(who: Who) -> Result<()> {
+    let backend = Everything::stdio_backend()?;
+    let configuration = StdioConfiguration::new(&json!({ "backends": { "everything": backend } }))?;
+    let mut client = SdkClient::start(who)?;
+    client.launch(&configuration.command()?, "legacy").await?;
+    everything_works_for(&mut client, PREFIX).await
+}
+
 #[tokio::test]
 async fn python_directly() -> Result<()> {
     directly(Who::Python).await
@@ -115,6 +128,11 @@ async fn python_through_the_gateway_to_a_child_process() -> Result<()> {
 #[tokio::test]
 async fn python_through_the_gateway_over_sse() -> Result<()> {
     through_the_gateway_over_sse(Who::Python, "sse").await
+}
+
+#[tokio::test]
+async fn python_through_the_gateway_on_stdio() -> Result<()> {
+    through_the_gateway_on_stdio(Who::Python).await
 }
 
 #[tokio::test]
@@ -138,6 +156,11 @@ async fn typescript_through_the_gateway_over_sse_that_nobody_configured() -> Res
 }
 
 #[tokio::test]
+async fn typescript_through_the_gateway_on_stdio() -> Result<()> {
+    through_the_gateway_on_stdio(Who::TypeScript).await
+}
+
+#[tokio::test]
 async fn typescript2_directly() -> Result<()> {
     directly(Who::TypeScript2).await
 }
@@ -150,4 +173,9 @@ async fn typescript2_through_the_gateway() -> Result<()> {
 #[tokio::test]
 async fn typescript2_through_the_gateway_to_a_child_process() -> Result<()> {
     through_the_gateway_to_a_child_process(Who::TypeScript2).await
+}
+
+#[tokio::test]
+async fn typescript2_through_the_gateway_on_stdio() -> Result<()> {
+    through_the_gateway_on_stdio(Who::TypeScript2).await
 }

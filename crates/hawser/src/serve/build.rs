@@ -172,25 +172,8 @@ fn gateway_config(
     url: &str,
     resources: &[Resource],
 ) -> Result<GatewayConfig, Failure> {
-    let children = ChildLimit::new(settings.limits.children);
-    let mut backends = HashMap::new();
-    for backend in &settings.backends {
-        backends.insert(backend.name.to_string(), open_backend(settings, backend, &children)?);
-    }
-    let endpoint = |(endpoint, resource): (&EndpointSettings, &Resource)| EndpointConfig {
-        name: endpoint.name.to_string(),
-        path: endpoint.path.clone(),
-        resource: resource.clone(),
-        local_scopes: vec![SCOPE.to_owned()],
-        backends: settings
-            .backends_of(endpoint)
-            .filter_map(|backend| Some((backends.get(&*backend.name.to_string())?.clone(), naming(backend.naming))))
-            .collect(),
-    };
-    let mut limits = hawser_gateway::Limits { request_body: settings.limits.request_body, ..Default::default() };
-    limits.frames.depth = settings.limits.depth;
     Ok(GatewayConfig {
-        endpoints: settings.endpoints.iter().zip(resources).map(endpoint).collect(),
+        endpoints: endpoints(settings, settings.endpoints.iter().zip(resources.iter().cloned()))?,
         hosts: hosts(settings, bound, url),
         sessions: SessionPolicy {
             idle: settings.sessions.idle,
@@ -198,8 +181,37 @@ fn gateway_config(
             per_owner: settings.sessions.per_owner,
             total: settings.sessions.total,
         },
-        limits,
+        limits: limits(settings),
     })
+}
+
+/// These endpoints, and all backends, which endpoints share.
+pub(super) fn endpoints<'s>(
+    settings: &Settings,
+    endpoints: impl Iterator<Item = (&'s EndpointSettings, Resource)>,
+) -> Result<Vec<EndpointConfig>, Failure> {
+    let children = ChildLimit::new(settings.limits.children);
+    let mut backends = HashMap::new();
+    for backend in &settings.backends {
+        backends.insert(backend.name.to_string(), open_backend(settings, backend, &children)?);
+    }
+    let endpoint = |(endpoint, resource): (&EndpointSettings, Resource)| EndpointConfig {
+        name: endpoint.name.to_string(),
+        path: endpoint.path.clone(),
+        resource,
+        local_scopes: vec![SCOPE.to_owned()],
+        backends: settings
+            .backends_of(endpoint)
+            .filter_map(|backend| Some((backends.get(&*backend.name.to_string())?.clone(), naming(backend.naming))))
+            .collect(),
+    };
+    Ok(endpoints.map(endpoint).collect())
+}
+
+pub(super) fn limits(settings: &Settings) -> hawser_gateway::Limits {
+    let mut limits = hawser_gateway::Limits { request_body: settings.limits.request_body, ..Default::default() };
+    limits.frames.depth = settings.limits.depth;
+    limits
 }
 
 const fn naming(naming: config::Naming) -> Naming {

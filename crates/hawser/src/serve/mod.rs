@@ -5,6 +5,7 @@ mod client_address;
 mod http;
 mod issuer;
 mod key_ring;
+mod local;
 mod revocations;
 mod storage;
 
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+pub(crate) use self::local::{HOST as LOCAL_HOST, LocalGateway};
 use crate::config::Settings;
 use crate::console::{Listening, Paint, banner, ready_line};
 use crate::failure::Failure;
@@ -122,7 +124,7 @@ fn describe(listening: &mut Listening, report: BackendReport) {
     listening.warnings.extend(report.warnings);
 }
 
-fn stop_on_signal(stop: &CancellationToken) -> Result<(), Failure> {
+pub(crate) fn stop_on_signal(stop: &CancellationToken) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let cannot = |error: std::io::Error| Failure::run(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
