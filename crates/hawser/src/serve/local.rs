@@ -86,8 +86,8 @@ impl LocalGateway {
         self.gateway.run().await;
     }
 
-    /// Ends everything, backend sessions and child processes too.
-    pub(crate) async fn shut_down(&self, grace: Duration) {
-        self.gateway.shut_down(grace).await;
+    /// Ends everything that is left: calls, backend sessions, child processes.
+    pub(crate) async fn shut_down(&self) {
+        self.gateway.shut_down(Duration::ZERO).await;
     }
 }

@@ -24,7 +24,7 @@ pub(super) enum Answer {
     /// One body.
     Whole(StatusCode, Bytes),
     /// Several messages.
-    Stream(Stream),
+    Stream(Box<Stream>),
 }
 
 /// Messages as they come.
@@ -53,7 +53,7 @@ impl Answer {
     pub(super) async fn read(response: Response<Body>) -> Self {
         let (head, body) = response.into_parts();
         if head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(EVENT_STREAM)) {
-            return Self::Stream(Stream::new(body));
+            return Self::Stream(Box::new(Stream::new(body)));
         }
         match body.collect().await {
             Ok(body) => Self::Whole(head.status, body.to_bytes()),

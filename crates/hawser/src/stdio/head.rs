@@ -46,11 +46,6 @@ pub(super) fn get(path: &str, session: &Session, last_event_id: Option<&HeaderVa
     request
 }
 
-/// The DELETE of a session.
-pub(super) fn delete(path: &str, session: &Session) -> Request<Full<Bytes>> {
-    request(Method::DELETE, path, legacy(Some(session)), Full::default())
-}
-
 fn request(method: Method, path: &str, headers: HeaderMap, body: Full<Bytes>) -> Request<Full<Bytes>> {
     let mut request = Request::new(body);
     *request.method_mut() = method;

@@ -59,7 +59,7 @@ async fn serve(settings: &Settings, endpoint: &EndpointSettings) -> Result<(), F
     debug!("stopping");
     let patience = if stop.is_cancelled() { Duration::ZERO } else { GRACE };
     pump.finish(patience).await;
-    gateway.shut_down(GRACE).await;
+    gateway.shut_down().await;
     beside.abort();
     drop(pump);
     written.finished().await;
@@ -67,11 +67,11 @@ async fn serve(settings: &Settings, endpoint: &EndpointSettings) -> Result<(), F
 }
 
 fn choose<'s>(settings: &'s Settings, wanted: Option<&str>) -> Result<&'s EndpointSettings, Failure> {
-    let named = |name: &str| settings.endpoints.iter().find(|endpoint| endpoint.name.to_string() == name);
+    let called = |name: &str| settings.endpoints.iter().find(|endpoint| endpoint.name.to_string() == name);
     let found = match (wanted, settings.endpoints.as_slice()) {
-        (Some(name), _) => named(name),
+        (Some(name), _) => called(name),
         (None, [only]) => Some(only),
-        (None, _) => named(DEFAULT_ENDPOINT),
+        (None, _) => called(DEFAULT_ENDPOINT),
     };
     found.ok_or_else(|| {
         let names: Vec<String> = settings.endpoints.iter().map(|endpoint| format!("`{}`", endpoint.name)).collect();

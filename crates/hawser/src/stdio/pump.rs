@@ -35,8 +35,8 @@ use crate::serve::LocalGateway;
 const BATCHES_MAX: usize = 16;
 /// Most pages of `tools/list` that are read to find out which arguments are mirrored into headers.
 const PAGES_MAX: usize = 64;
-/// How long a goodbye, and the end of what was dropped, may take.
-const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long the end of what was dropped may take.
+const DROP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Lines to requests, answers to lines.
 pub(super) struct Pump {
@@ -88,17 +88,13 @@ impl Pump {
         self.refuse(None, &ErrorObject::new(code::INVALID_REQUEST, reason)).await;
     }
 
-    /// Lets calls finish for this long, then drops them and ends the session.
+    /// Lets calls finish for this long, then drops them.
     pub(super) async fn finish(&self, patience: Duration) {
         self.calls.close();
         self.streams.close();
         let _ = timeout(patience, self.calls.wait()).await;
         self.over.cancel();
-        let _ = timeout(GOODBYE_TIME_MAX, async { tokio::join!(self.calls.wait(), self.streams.wait()) }).await;
-        if let Some(session) = self.session() {
-            let request = head::delete(self.gateway.path(), &session);
-            let _ = timeout(GOODBYE_TIME_MAX, self.gateway.handle(request)).await;
-        }
+        let _ = timeout(DROP_TIME_MAX, async { tokio::join!(self.calls.wait(), self.streams.wait()) }).await;
     }
 
     async fn request(self: &Arc<Self>, request: RpcRequest, line: Bytes) {
