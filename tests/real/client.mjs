@@ -139,7 +139,7 @@ const commands = {
     transport = new sdk.StdioClientTransport({ command: program, args });
     client = newClient(mode);
     await client.connect(transport);
-    return { server: client.getServerVersion(), pid: transport.pid };
+    return { server: client.getServerVersion(), protocol: client.getNegotiatedProtocolVersion?.() ?? null };
   },
   state: () => ({
     session: transport.sessionId ?? null,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hawser_tests::{
-    Mood, OddBackend, Script, SdkClient, StdioConfiguration, StdioGateway, Who, called_text, odd_stdio, until,
+    Fixture, Mood, OddBackend, Script, SdkClient, Speaks, StdioConfiguration, StdioGateway, Who, called_text,
+    odd_stdio, until,
 };
 use serde_json::{Value, json};
 
@@ -142,11 +143,58 @@ async fn answers_to_what_was_asked_before_the_input_ended_still_come() -> Result
     Ok(())
 }
 
-/// A client nobody here wrote launches it and prefers the modern era, if it is spoken.
+/// What every request of the stateless era carries.
+fn meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    })
+}
+
+/// On a pipe a cancellation is a notification in both eras; over HTTP the modern one is to leave (2026-07-28, Cancellation).
+#[tokio::test]
+async fn cancelling_a_modern_request_drops_it_and_the_backend_is_told() -> Result<()> {
+    let odd = OddBackend::start(Script { call: Mood::Never, ..Script::default() }).await?;
+    let mut gateway = StdioGateway::start(&json!({ "backends": { "odd": { "url": odd.url() } } }))?;
+    let params = json!({ "name": "odd_act", "arguments": {}, "_meta": meta() });
+    gateway.request(&"slow".into(), "tools/call", params).await?;
+    until("the call has arrived", SOON, async || Ok((odd.count("tools/call") > 0).then_some(()))).await?;
+    let params = json!({ "requestId": "slow" });
+    gateway.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params })).await?;
+    let told = async || Ok((odd.count("notifications/cancelled") > 0).then_some(()));
+    until("the backend is told", SOON, told).await?;
+    gateway.request(&"slow".into(), "server/discover", json!({ "_meta": meta() })).await?;
+    let discovered = gateway.answer(&"slow".into()).await?;
+    ensure!(discovered["result"]["supportedVersions"] == json!(["2026-07-28"]), "{discovered}");
+    Ok(())
+}
+
+/// The client has no headers, so what a tool wants mirrored into them is mirrored for it, listed before or not.
+#[tokio::test]
+async fn arguments_that_a_tool_wants_in_headers_are_mirrored() -> Result<()> {
+    let fixture = Fixture::start(Speaks::Modern).await?;
+    let mut gateway = StdioGateway::start(&json!({ "backends": { "fixture": { "url": fixture.url() } } }))?;
+    let arguments = json!({ "region": "zürich", "count": 3, "ship": { "name": "a ship" } });
+    let params = json!({ "name": "fixture_test_header_parameters", "arguments": arguments, "_meta": meta() });
+    for listed in [false, true] {
+        if listed {
+            gateway.request(&"list".into(), "tools/list", json!({ "_meta": meta() })).await?;
+            gateway.answer(&"list".into()).await?;
+        }
+        gateway.request(&"call".into(), "tools/call", params.clone()).await?;
+        let called = gateway.answer(&"call".into()).await?;
+        ensure!(called["result"]["isError"] != true && called.get("error").is_none(), "listed {listed}: {called}");
+    }
+    Ok(())
+}
+
+/// A client nobody here wrote launches it, asks which eras are spoken, and speaks the modern one.
 async fn a_client_that_probes(who: Who) -> Result<()> {
     let configuration = StdioConfiguration::new(&json!({ "backends": { "odd": odd_stdio("well")? } }))?;
     let mut client = SdkClient::start(who)?;
-    client.launch(&configuration.command()?, "auto").await?;
+    let launched = client.launch(&configuration.command()?, "auto").await?;
+    ensure!(launched["protocol"] == "2026-07-28", "{launched}");
     called_text(&client.call("odd_act", json!({})).await?)?;
     client.ask(json!({ "do": "close" })).await?;
     Ok(())
