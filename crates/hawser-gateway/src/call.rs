@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
-use hawser_mcp::{ErrorObject, Outcome, RawJson, RequestId, Response, code, method, notification};
+use hawser_mcp::{
+    ErrorObject, Notification, Outcome, RawJson, RequestId, Response, code, method, notification, translate,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
@@ -35,7 +38,7 @@ pub(crate) struct Call<'a> {
 pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Option<Result<Outcome, ErrorObject>> {
     let backend = call.upstream.position();
     flight.at_backend(backend);
-    let mut asked = Asked { session: call.session, numbers: Vec::new() };
+    let mut asked = Asked { session: call.session, numbers: Vec::new(), elicitations: Vec::new() };
     let cancelled = flight.cancelled();
     let started = tokio::select! {
         biased;
@@ -83,7 +86,12 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
         };
         messages += 1;
         match item {
-            ExchangeItem::Response(outcome) => return Some(Ok(outcome)),
+            ExchangeItem::Response(outcome) => {
+                for elicitation in asked.elicitations.drain(..) {
+                    out.message(elicitation_complete(&elicitation)).await;
+                }
+                return Some(Ok(translated(call, &from, outcome)));
+            }
             ExchangeItem::Failed(error) => {
                 let safe = error.was_not_processed() || (has_no_effects(call.method) && may_repeat(&error));
                 if !(repeatable && safe) {
@@ -103,7 +111,8 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 let message = if found.method == notification::CANCELLED {
                     withdraw(call.session, &from, &found)
                 } else {
-                    Some(found.to_bytes())
+                    let translated = translate::notification(found, from.server().revision, call.session.revision());
+                    translated.map(|found| found.to_bytes())
                 };
                 if let Some(message) = message {
                     out.message(message).await;
@@ -112,15 +121,34 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
             ExchangeItem::Request(request) => {
                 repeatable = false;
                 match put_to_client(call.session, backend, &from, &request, call.client_id, None) {
-                    Some((number, message)) => {
-                        asked.numbers.push(number);
-                        out.message(message).await;
+                    Some(put) => {
+                        asked.numbers.push(put.number);
+                        asked.elicitations.extend(put.elicitation);
+                        out.message(put.message).await;
                     }
                     None => decline(&from, request.id),
                 }
             }
         }
     }
+}
+
+/// What a backend said, as the client's revision knows it.
+fn translated(call: &Call<'_>, from: &BackendSession, outcome: Outcome) -> Outcome {
+    let (from, to) = (from.server().revision, call.session.revision());
+    if from == to {
+        return outcome;
+    }
+    match outcome {
+        Outcome::Result(result) => Outcome::Result(translate::result(call.method, result, from, to)),
+        Outcome::Error(error) => Outcome::Error(translate::error(error, from, to)),
+    }
+}
+
+/// `notifications/elicitation/complete` (2025-11-25, Elicitation, URL mode).
+fn elicitation_complete(id: &str) -> Bytes {
+    let params = RawJson::from_serialize(&serde_json::json!({ "elicitationId": id })).ok();
+    Notification::new(notification::ELICITATION_COMPLETE, params).to_bytes()
 }
 
 /// Waits until the backend has closed the connection of a stream that goes on.
@@ -139,6 +167,8 @@ async fn start(call: &Call<'_>) -> Result<(BackendSession, Exchange), BackendErr
 struct Asked<'a> {
     session: &'a Session,
     numbers: Vec<u64>,
+    /// URL elicitations that the gateway named; done when the call is.
+    elicitations: Vec<String>,
 }
 
 impl Drop for Asked<'_> {

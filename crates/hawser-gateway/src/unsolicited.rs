@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use hawser_backend::{BackendSession, Unsolicited, WeakBackendSession};
-use hawser_mcp::{Members, Message, Notification, RawJson, Request, RequestId, notification};
+use hawser_mcp::{Era, Members, Message, Notification, RawJson, Request, RequestId, method, notification, translate};
 
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +57,10 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSess
             None => return,
         }
     } else {
-        notification.to_bytes()
+        match translate::notification(notification.clone(), from.server().revision, owner.revision()) {
+            Some(notification) => notification.to_bytes(),
+            None => return,
+        }
     };
     if matches!(notification.method.as_str(), notification::MESSAGE | notification::PROGRESS)
         && !owner.outbox.has_stream()
@@ -82,10 +85,10 @@ fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, 
     }
     let to_stream = |reader: Readership<'_>| {
         let carried_by = Some(reader.gone.clone());
-        put_to_client(owner, backend, from, request, reader.client_id, carried_by).map(|(_, message)| message)
+        put_to_client(owner, backend, from, request, reader.client_id, carried_by).map(|put| put.message)
     };
     let along = |client_id: Option<&str>| {
-        put_to_client(owner, backend, from, request, client_id, None).map(|(_, message)| Attached::Message(message))
+        put_to_client(owner, backend, from, request, client_id, None).map(|put| Attached::Message(put.message))
     };
     if owner.outbox.send_with(to_stream).is_err() && !owner.in_flight.attach(backend, along) {
         decline(from, request.id.clone());
@@ -104,8 +107,19 @@ fn deliver_to_modern(owner: &Arc<Session>, backend: usize, from: &BackendSession
     }
 }
 
-/// Registers a backend's request for the client that will read it, and writes it as that client will see it; `None` if too
-/// many wait already.
+/// A backend's request as the client will see it.
+#[derive(Debug)]
+pub(crate) struct Put {
+    /// The gateway's number of it.
+    pub(crate) number: u64,
+    /// The message.
+    pub(crate) message: Bytes,
+    /// The id of a URL elicitation that the gateway named itself, since the backend's revision has none.
+    pub(crate) elicitation: Option<String>,
+}
+
+/// Registers a backend's request for the client that will read it, and writes it as that client will see it; `None` if the
+/// client's revision has no such request, or too many wait already.
 pub(crate) fn put_to_client(
     owner: &Arc<Session>,
     backend: usize,
@@ -113,8 +127,12 @@ pub(crate) fn put_to_client(
     request: &Request,
     client_id: Option<&str>,
     carried_by: Option<CancellationToken>,
-) -> Option<(u64, Bytes)> {
+) -> Option<Put> {
     let progress_token = progress_token(request.params.as_ref());
+    let mut params = request.params.clone();
+    if from.server().revision != owner.revision() {
+        params = translate::server_request(&request.method, params.as_ref(), owner.revision())?;
+    }
     let number = owner.pending.put(PendingRequest {
         backend,
         session: from.clone(),
@@ -123,13 +141,24 @@ pub(crate) fn put_to_client(
         progress_token: progress_token.clone(),
         carried_by,
     })?;
-    let mut params = request.params.clone();
     if progress_token.is_some() {
         // Two backends may use the same token; the gateway's number is unique in the session.
         params = params.as_ref().and_then(|params| with_progress_token(params, number)).or(params);
     }
+    let elicitation = (from.era() == Era::Modern && is_url_elicitation(&request.method, params.as_ref()))
+        .then(|| format!("{}-{number}", owner.key().to_hex()));
+    if let (Some(id), Some(raw)) = (&elicitation, &params) {
+        params =
+            Members::read(raw, &[]).ok().map(|members| members.replace(&[("elicitationId", &RawJson::string(id))]));
+    }
     let request = Request { id: RequestId::number(number), method: request.method.clone(), params };
-    Some((number, request.to_bytes()))
+    Some(Put { number, message: request.to_bytes(), elicitation })
+}
+
+/// 2025-11-25 knows URL elicitations by an id; the modern era has none (Changelog).
+fn is_url_elicitation(name: &str, params: Option<&RawJson>) -> bool {
+    let mode = params.and_then(|params| Members::read(params, &[]).ok()?.string("mode"));
+    name == method::ELICITATION_CREATE && mode.as_deref() == Some("url")
 }
 
 /// A backend withdraws a request: the client must be told under the id that it knows.

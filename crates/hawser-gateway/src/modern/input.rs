@@ -168,11 +168,6 @@ fn failed(caller: &ModernCaller, request: &Request, error: RawJson, from: Revisi
         Some(code::URL_ELICITATION_REQUIRED) if from.era() == Era::Legacy && asks_for_input(&request.method) => {
             url_elicitations(caller, request, &error)
         }
-        // How the gateway speaks to a backend is not the client's business.
-        Some(code::HEADER_MISMATCH | code::UNSUPPORTED_PROTOCOL_VERSION) => {
-            let text = "the backend does not understand the gateway";
-            Answer::refused(&ErrorObject::new(code::INTERNAL_ERROR, text))
-        }
         _ => Answer::error(translate::error(error, from, Revision::LATEST_MODERN)),
     }
 }
