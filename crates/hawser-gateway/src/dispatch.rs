@@ -18,6 +18,7 @@ use crate::pending::NotPending;
 use crate::reply::Out;
 use crate::session::Session;
 use crate::sessions::Sessions;
+use crate::trace;
 use crate::upstream::Upstream;
 
 /// Longest URI that can be subscribed to, in bytes: it is kept for as long as the session.
@@ -132,6 +133,7 @@ async fn forward(
     out: &Out,
 ) -> Option<Answer> {
     let session = &*caller.session;
+    let params = params.map(|params| trace::onwards(&params, caller.sessions.entropy()));
     let call = Call { session, upstream, method: name, params, client_id: caller.credential.client_id.as_deref() };
     call::run(&call, flight, out).await
 }

@@ -26,7 +26,6 @@ pub(crate) struct Head {
     pub(crate) client_info: RawJson,
     pub(crate) log_level: Option<String>,
     pub(crate) progress_token: Option<RawJson>,
-    pub(crate) traceparent: Option<String>,
     /// The `Mcp-Param-*` headers, as they came.
     pub(crate) params: HeaderMap,
 }
@@ -113,7 +112,6 @@ pub(crate) fn read(headers: &HeaderMap, request: &Request, is_known: impl Fn(&st
         },
         log_level: meta.log_level,
         progress_token: meta.progress_token,
-        traceparent: meta.traceparent,
         params: parameters(headers),
     })
 }

@@ -30,6 +30,8 @@ use crate::in_flight::Flight;
 use crate::lists;
 use crate::reply::Out;
 use crate::session::Session;
+use crate::trace;
+use crate::unsolicited::with_progress_token;
 use crate::upstream::Upstream;
 
 pub(crate) use self::answer::refusal;
@@ -252,18 +254,9 @@ fn towards(caller: &ModernCaller, params: &RawJson, era: Era, own_state: Option<
     };
     if era == Era::Legacy && caller.head.progress_token.is_some() {
         // Several processes of the client may share this backend session; the gateway's number is unique in it.
-        params = unsolicited_token(&params, caller.session().next_number()).unwrap_or(params);
+        params = with_progress_token(&params, caller.session().next_number()).unwrap_or(params);
     }
-    let child = caller.head.traceparent.as_deref().and_then(|parent| {
-        let mut span = [0; 8];
-        caller.caller.sessions.entropy().fill(&mut span).ok()?;
-        hawser_mcp::child_traceparent(parent, span)
-    });
-    child.and_then(|child| hawser_mcp::with_traceparent(&params, &child)).or(Some(params))
-}
-
-fn unsolicited_token(params: &RawJson, number: u64) -> Option<RawJson> {
-    crate::unsolicited::with_progress_token(params, number)
+    Some(trace::onwards(&params, caller.caller.sessions.entropy()))
 }
 
 /// An error of the gateway's own legacy vocabulary, as a modern client knows it.
