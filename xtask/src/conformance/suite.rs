@@ -169,13 +169,7 @@ fn read(folder: &Path) -> Result<Verdicts> {
         let written: Vec<Written> =
             serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))?;
         for Written { id, status, error_message } in written {
-            if status != Status::Info {
-                note(
-                    &mut verdicts,
-                    Check { scenario: scenario.clone(), id },
-                    Verdict { status, message: error_message },
-                );
-            }
+            note(&mut verdicts, Check { scenario: scenario.clone(), id }, Verdict { status, message: error_message });
         }
     }
     Ok(verdicts)
