@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hawser_mcp::Revision;
+use hawser_mcp::{RawJson, Revision};
 use tokio::time::{Instant, timeout};
 
 use crate::circuit::Circuit;
@@ -165,8 +165,8 @@ impl Inner {
     }
 
     /// What a session of the stateless era says of its client.
-    pub(crate) fn modern(&self, client: &ClientHello, revision: Revision) -> Modern {
-        Modern::new(client, revision, !self.is_stdio(), Arc::clone(&self.modern))
+    pub(crate) fn modern(&self, client: &ClientHello, revision: Revision, capabilities: &RawJson) -> Modern {
+        Modern::new(client, revision, capabilities, !self.is_stdio(), Arc::clone(&self.modern))
     }
 
     /// A link on which no word has been said yet.

@@ -83,7 +83,7 @@ async fn shake_hands(core: &Arc<SessionCore>, client: &ClientHello) -> Result<Se
             ExchangeItem::Failed(error) => return Err(error),
         }
     };
-    let server = ServerHello::read(&core.config.name, &outcome, !matches!(core.link, Link::Http(_)))?;
+    let server = ServerHello::read(&core.config.name, &outcome, !matches!(*core.link, Link::Http(_)))?;
     core.link.settle(server.revision);
     core.link.send(&Message::Notification(Notification::new(client_notification::INITIALIZED, None))).await?;
     Ok(server)

@@ -4,8 +4,12 @@
 //! A client of the same era gets results as they are. For a client of the session era the link is an adapter: the session
 //! looks like one of its own era.
 
+mod adapter;
+mod answers;
 mod flow;
 mod metadata;
+mod subscriptions;
+mod task;
 mod tools;
 mod wire;
 
@@ -13,23 +17,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hawser_mcp::{
-    ErrorObject, LOG_LEVELS, Members, RawJson, RequestMeta, Revision, Stamp, code, stamp_request, with_input_responses,
+    ErrorObject, LOG_LEVELS, Members, RawJson, RequestMeta, Response, Revision, Stamp, code, stamp_request,
+    with_input_responses,
 };
 use http::HeaderMap;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use answers::Answers;
 pub(crate) use flow::ModernFlow;
+use subscriptions::Subscriptions;
 use tools::Tools;
-pub(crate) use wire::cancelled;
+pub(crate) use wire::{Port, cancelled};
 
 use crate::capabilities;
 use crate::hello::ClientHello;
 
+/// Most `tasks/cancel` that are on their way at a time.
+const CANCELLING_MAX: usize = 64;
+
 /// What all sessions with one backend share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     tools: Tools,
     /// "Progress tokens MUST be unique across all active requests", and several clients share a backend.
     tokens: AtomicU64,
+    cancelling: Arc<Semaphore>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            tools: Tools::default(),
+            tokens: AtomicU64::new(1),
+            cancelling: Arc::new(Semaphore::new(CANCELLING_MAX)),
+        }
+    }
 }
 
 /// What one session says of its client with every request.
@@ -44,6 +67,8 @@ pub(crate) struct Modern {
     over_http: bool,
     /// What an adapted client set for its session.
     level: Mutex<Option<String>>,
+    answers: Arc<Answers>,
+    subscriptions: Subscriptions,
     shared: Arc<Shared>,
 }
 
@@ -62,12 +87,43 @@ pub(crate) struct ProgressToken {
 }
 
 impl Modern {
-    pub(crate) fn new(client: &ClientHello, revision: Revision, over_http: bool, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        client: &ClientHello,
+        revision: Revision,
+        server_capabilities: &RawJson,
+        over_http: bool,
+        shared: Arc<Shared>,
+    ) -> Self {
         let adapted = client.revision.is_legacy();
         let capabilities =
             if adapted { capabilities::for_adapted(&client.capabilities) } else { client.capabilities.clone() };
-        let client_info = client.client_info.clone();
-        Self { revision, client_info, capabilities, adapted, over_http, level: Mutex::default(), shared }
+        Self {
+            revision,
+            client_info: client.client_info.clone(),
+            capabilities,
+            adapted,
+            over_http,
+            level: Mutex::default(),
+            answers: Arc::default(),
+            subscriptions: Subscriptions::new(server_capabilities),
+            shared,
+        }
+    }
+
+    /// The client answers what it was asked.
+    pub(crate) fn deliver(&self, response: Response) {
+        self.answers.deliver(response);
+    }
+
+    /// From now on what the server tells of its lists is wanted.
+    pub(crate) fn listen(self: &Arc<Self>, port: &Port) {
+        self.subscriptions.listen();
+        subscriptions::start(port, self);
+    }
+
+    /// Whether the server has told of all changes of its lists since then.
+    pub(crate) fn has_heard_since(&self, since: Instant) -> bool {
+        self.subscriptions.has_heard_since(since)
     }
 
     /// A request ready to be sent; the error answers one that cannot be.

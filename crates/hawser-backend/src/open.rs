@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_mcp::{Era, Revision};
+use hawser_mcp::{Era, RawJson, Revision};
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout};
 
@@ -98,7 +98,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let core = self.core()?;
-        let modern = self.backend.modern(self.client, Revision::LATEST_MODERN);
+        let modern = self.backend.modern(self.client, Revision::LATEST_MODERN, &RawJson::empty_object());
         let limit = if patient { self.after } else { self.backend.config.probe_timeout };
         match discover(&core, &modern, limit).await {
             Probe::Server(discovery) => {
@@ -177,7 +177,7 @@ impl Attempt<'_> {
         };
         let revision = discovery.server.revision;
         core.link.settle(revision);
-        core.become_modern(self.backend.modern(self.client, revision));
+        core.become_modern(self.backend.modern(self.client, revision, &discovery.server.capabilities));
         Ok((BackendSession::new(core, discovery.server), unsolicited))
     }
 

@@ -13,7 +13,7 @@ use crate::exchange::{Course, Exchange};
 use crate::hello::ServerHello;
 use crate::known::Known;
 use crate::link::Link;
-use crate::modern::{Modern, ModernFlow};
+use crate::modern::{Modern, ModernFlow, Port};
 use crate::state::{Ending, SessionState};
 
 /// One session. Clones share it; dropping the last clone and the last exchange closes it in the background.
@@ -31,30 +31,25 @@ pub struct WeakBackendSession(Weak<SessionCore>);
 #[derive(Debug)]
 pub(crate) struct SessionCore {
     pub(crate) config: Arc<BackendConfig>,
-    pub(crate) link: Link,
+    pub(crate) link: Arc<Link>,
     pub(crate) state: Arc<SessionState>,
     known: Arc<Known>,
     /// What is said of the client with every request, where the server speaks the stateless era.
     modern: OnceLock<Arc<Modern>>,
-    next_id: AtomicU64,
+    next_id: Arc<AtomicU64>,
     /// What the handshake brought, for whoever comes back to a session through a weak handle.
     server: OnceLock<Arc<ServerHello>>,
 }
 
 impl SessionCore {
-    pub(crate) const fn new(
-        config: Arc<BackendConfig>,
-        link: Link,
-        state: Arc<SessionState>,
-        known: Arc<Known>,
-    ) -> Self {
+    pub(crate) fn new(config: Arc<BackendConfig>, link: Link, state: Arc<SessionState>, known: Arc<Known>) -> Self {
         Self {
             config,
-            link,
+            link: Arc::new(link),
             state,
             known,
             modern: OnceLock::new(),
-            next_id: AtomicU64::new(1),
+            next_id: Arc::new(AtomicU64::new(1)),
             server: OnceLock::new(),
         }
     }
@@ -62,6 +57,17 @@ impl SessionCore {
     /// From now on the stateless era is spoken.
     pub(crate) fn become_modern(&self, modern: Modern) {
         let _ = self.modern.set(Arc::new(modern));
+    }
+
+    /// The way to the server, for what does not keep the session open.
+    pub(crate) fn port(&self) -> Port {
+        Port {
+            config: Arc::clone(&self.config),
+            link: Arc::clone(&self.link),
+            state: Arc::clone(&self.state),
+            known: Arc::clone(&self.known),
+            ids: Arc::clone(&self.next_id),
+        }
     }
 
     pub(crate) fn fresh_id(&self) -> u64 {
@@ -162,7 +168,7 @@ impl BackendSession {
         let Some(modern) = core.modern.get() else { return core.begin(method, params).await };
         core.state.check_open()?;
         let (id, began) = (core.fresh_id(), Instant::now());
-        let flow = ModernFlow::new(core, modern, method, params, headers);
+        let flow = ModernFlow::new(core.port(), modern, id, method, params, headers);
         Ok(Exchange::new(id, method, began, Course::Modern(Box::new(flow)), Arc::clone(core)))
     }
 
@@ -181,7 +187,8 @@ impl BackendSession {
         if let Some(id) = &response.id {
             self.core.state.answered(id);
         }
-        if self.core.modern.get().is_some() {
+        if let Some(modern) = self.core.modern.get() {
+            modern.deliver(response.clone());
             return Ok(());
         }
         self.core.link.send(&Message::Response(response.clone())).await
@@ -203,33 +210,38 @@ impl BackendSession {
     }
 
     fn send_in_background(&self, message: Message) {
-        match self.core.state.check_open() {
-            Ok(()) if self.core.modern.get().is_some() => {}
-            Ok(()) => self.core.link.send_in_background(message),
-            Err(error) => tracing::debug!(%error, "a message was dropped"),
+        match (self.core.state.check_open(), self.core.modern.get(), message) {
+            (Ok(()), Some(modern), Message::Response(response)) => modern.deliver(response),
+            (Ok(()), Some(_), _) => {}
+            (Ok(()), None, message) => self.core.link.send_in_background(message),
+            (Err(error), ..) => tracing::debug!(%error, "a message was dropped"),
         }
     }
 
     /// Listens to what the server says outside of any exchange: starts the standalone GET stream of HTTP, once. Nothing to
-    /// do for stdio.
+    /// do for stdio. A modern server is asked to tell of the changes of its lists, as far as it says that it does.
     pub fn listen(&self) {
-        if self.core.modern.get().is_some() {
-            return;
+        match self.core.modern.get() {
+            Some(modern) => modern.listen(&self.core.port()),
+            None => self.core.link.listen(),
         }
-        self.core.link.listen();
     }
 
     /// Whether the session is open, and whatever the server said outside of exchanges since then has arrived here: what it
     /// would have told of its changes, it has told.
     pub fn has_heard_since(&self, since: Instant) -> bool {
-        self.is_open() && self.core.link.has_heard_since(since)
+        self.is_open()
+            && match self.core.modern.get() {
+                Some(modern) => modern.has_heard_since(since),
+                None => self.core.link.has_heard_since(since),
+            }
     }
 
     /// Ends the session: HTTP DELETE, or an orderly stop of the child, and waits for it. Safe to call twice.
     pub async fn close(&self) {
         let was_open = self.is_open();
         self.core.state.end(Ending::Closed);
-        if was_open || matches!(self.core.link, Link::Stdio(_)) {
+        if was_open || matches!(*self.core.link, Link::Stdio(_)) {
             self.core.link.close().await;
         }
     }

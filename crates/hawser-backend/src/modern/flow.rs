@@ -1,39 +1,51 @@
 //! One exchange with a modern server: as many requests as it takes.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use hawser_mcp::{
     ErrorObject, ListKind, ListPage, Members, Notification, Outcome, RawJson, code, method, notification,
 };
 use http::HeaderMap;
+use tokio::time::{Duration, Instant, sleep_until};
 
-use super::wire::Wire;
+use super::answers::Round;
+use super::task::TaskRun;
+use super::wire::{Port, Wire};
 use super::{Modern, ProgressToken};
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 use crate::hello::quote_error;
-use crate::session::SessionCore;
 use crate::state::Ending;
 
 /// Most pages of `tools/list` that are read to learn how a tool's arguments are mirrored.
 const PAGES_MAX: u32 = 64;
 
 /// One exchange with a modern server. Dropping it before its end cancels it.
-#[derive(Debug)]
 pub(crate) struct ModernFlow {
-    core: Arc<SessionCore>,
-    modern: Arc<Modern>,
-    method: String,
-    params: Option<RawJson>,
+    pub(super) port: Port,
+    pub(super) modern: Arc<Modern>,
+    /// What the exchange is to the questions that belong to it.
+    pub(super) exchange: u64,
+    pub(super) method: String,
+    /// What the client sent.
+    pub(super) params: Option<RawJson>,
+    /// The same with what a retry adds.
+    pub(super) current: Option<RawJson>,
     passed: HeaderMap,
     progress: Option<ProgressToken>,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// The tools were listed again because of this exchange.
     refreshed: bool,
+    /// How often the server asked for input.
+    pub(super) rounds: u32,
+    /// What the server made of the call, until it has come to its end.
+    pub(super) task: Option<TaskRun>,
 }
 
-#[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// The request itself, or a retry of it.
     Call(Wire),
     /// `tools/list`, since the server did not find the headers right.
@@ -41,6 +53,21 @@ enum Stage {
         wire: Wire,
         pages: u32,
     },
+    /// Questions to the client, and the state to send back with the answers.
+    Ask {
+        round: Round,
+        state: Option<String>,
+    },
+    /// Nothing is to be done before this time.
+    Pause {
+        until: Instant,
+    },
+    /// `tasks/get`.
+    Poll(Wire),
+    /// `tasks/update`.
+    Update(Wire),
+    /// What the link itself does for an answer.
+    Work(Pin<Box<dyn Future<Output = Outcome> + Send + Sync>>),
     /// What is to be said without asking anybody.
     Say(ExchangeItem),
     Over,
@@ -48,22 +75,27 @@ enum Stage {
 
 impl ModernFlow {
     pub(crate) fn new(
-        core: &Arc<SessionCore>,
+        port: Port,
         modern: &Arc<Modern>,
+        exchange: u64,
         method: &str,
         params: Option<RawJson>,
         passed: &HeaderMap,
     ) -> Self {
         let params = modern.first(params);
         let mut flow = Self {
-            core: Arc::clone(core),
+            port,
             modern: Arc::clone(modern),
+            exchange,
             method: method.to_owned(),
             progress: modern.token_for(params.as_ref()),
+            current: params.clone(),
             params,
             passed: passed.clone(),
             stage: Stage::Over,
             refreshed: false,
+            rounds: 0,
+            task: None,
         };
         flow.stage = flow.answer_here().unwrap_or_else(|| flow.call());
         flow
@@ -78,19 +110,47 @@ impl ModernFlow {
             }
             Stage::Refresh { wire, pages } => {
                 let (item, pages) = (wire.next().await, *pages);
-                self.refresh(item, pages)
+                self.refresh(item, pages);
+                None
+            }
+            Stage::Ask { round, .. } => {
+                let turn = round.next().await;
+                self.turn(turn)
+            }
+            Stage::Pause { until } => {
+                // Our own waiting is no silence of the server.
+                let slice = self.port.config.request_timeout / 2;
+                sleep_until((*until).min(Instant::now() + slice)).await;
+                if Instant::now() >= *until {
+                    self.go_on();
+                }
+                None
+            }
+            Stage::Poll(wire) => {
+                let item = wire.next().await;
+                self.polled(item)
+            }
+            Stage::Update(wire) => {
+                let item = wire.next().await;
+                self.updated(item)
+            }
+            Stage::Work(work) => {
+                let outcome = work.await;
+                Some(self.end(ExchangeItem::Response(outcome)))
             }
             Stage::Say(_) => match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Say(item) => Some(item),
                 _ => None,
             },
-            Stage::Over => Some(ExchangeItem::Failed(BackendError::Closed { backend: self.core.config.name.clone() })),
+            Stage::Over => Some(ExchangeItem::Failed(BackendError::Closed { backend: self.port.config.name.clone() })),
         }
     }
 
     /// Cancels it, with a reason for the server.
     pub(crate) fn cancel(mut self, reason: Option<&str>) {
-        if let Stage::Call(wire) | Stage::Refresh { wire, .. } = &mut self.stage {
+        if let Stage::Call(wire) | Stage::Refresh { wire, .. } | Stage::Poll(wire) | Stage::Update(wire) =
+            &mut self.stage
+        {
             wire.give_reason(reason);
         }
     }
@@ -103,6 +163,8 @@ impl ModernFlow {
         let answer = match self.method.as_str() {
             method::PING => Ok(RawJson::empty_object()),
             method::LOGGING_SET_LEVEL => self.modern.set_level(self.params.as_ref()),
+            method::RESOURCES_SUBSCRIBE => return Some(self.subscribe()),
+            method::RESOURCES_UNSUBSCRIBE => return Some(self.unsubscribe()),
             _ => return None,
         };
         Some(Stage::Say(ExchangeItem::Response(
@@ -111,11 +173,17 @@ impl ModernFlow {
     }
 
     /// Sends the request as it is now, under a fresh id.
-    fn call(&self) -> Stage {
-        match self.modern.prepare(&self.method, self.params.as_ref(), self.progress.as_ref(), &self.passed) {
-            Ok(prepared) => Stage::Call(Wire::new(&self.core, &self.method, prepared)),
+    pub(super) fn call(&self) -> Stage {
+        match self.modern.prepare(&self.method, self.current.as_ref(), self.progress.as_ref(), &self.passed) {
+            Ok(prepared) => Stage::Call(Wire::new(&self.port, &self.method, prepared)),
             Err(error) => say_error(&error),
         }
+    }
+
+    /// Sends a request of the link's own.
+    pub(super) fn send(&self, method: &str, params: Option<&RawJson>) -> Result<Wire, ErrorObject> {
+        let prepared = self.modern.prepare(method, params, None, &HeaderMap::new())?;
+        Ok(Wire::new(&self.port, method, prepared))
     }
 
     fn heard(&mut self, item: ExchangeItem) -> Option<ExchangeItem> {
@@ -149,8 +217,8 @@ impl ModernFlow {
         };
         if code == i64::from(code::UNSUPPORTED_PROTOCOL_VERSION) {
             // The server has changed: nothing was processed, and what it speaks is found out again.
-            self.core.state.end(Ending::Forgotten);
-            let gone = BackendError::SessionGone { backend: self.core.config.name.clone() };
+            self.port.state.end(Ending::Forgotten);
+            let gone = BackendError::SessionGone { backend: self.port.config.name.clone() };
             return Some(self.end(ExchangeItem::Failed(gone)));
         }
         // "The client SHOULD call `tools/list` to check for changes […], then retry the original request."
@@ -160,35 +228,35 @@ impl ModernFlow {
             self.stage = self.list_tools(None, 0);
             return None;
         }
-        let outcome = match outcome {
-            Outcome::Result(result) => Outcome::Result(self.learn(result)),
-            error @ Outcome::Error(_) => error,
-        };
-        Some(self.end(ExchangeItem::Response(outcome)))
+        match outcome {
+            Outcome::Result(result) if self.modern.adapted => self.resolve(result),
+            Outcome::Result(result) => Some(self.complete(result)),
+            error @ Outcome::Error(_) => Some(self.end(ExchangeItem::Response(error))),
+        }
     }
 
-    /// Learns how tools are called from every list of them, and leaves out those that cannot be called.
-    fn learn(&self, result: RawJson) -> RawJson {
-        if self.method != method::TOOLS_LIST || !self.modern.over_http {
-            return result;
-        }
-        self.modern.shared.tools.learn(&self.core.config.name, &result).unwrap_or(result)
+    /// A result goes to the client. From every list of tools it is learnt how they are called.
+    pub(super) fn complete(&mut self, result: RawJson) -> ExchangeItem {
+        let result = if self.method == method::TOOLS_LIST && self.modern.over_http {
+            self.modern.shared.tools.learn(&self.port.config.name, &result).unwrap_or(result)
+        } else {
+            result
+        };
+        self.end(ExchangeItem::Response(Outcome::Result(result)))
     }
 
     fn list_tools(&self, cursor: Option<&str>, pages: u32) -> Stage {
         let params = cursor.map(|cursor| RawJson::object(&[("cursor", &RawJson::string(cursor))]));
-        match self.modern.prepare(method::TOOLS_LIST, params.as_ref(), None, &HeaderMap::new()) {
-            Ok(prepared) => Stage::Refresh { wire: Wire::new(&self.core, method::TOOLS_LIST, prepared), pages },
-            Err(error) => say_error(&error),
-        }
+        self.send(method::TOOLS_LIST, params.as_ref())
+            .map_or_else(|error| say_error(&error), |wire| Stage::Refresh { wire, pages })
     }
 
     /// Whatever the list brought, the request is sent once more: it has not been processed.
-    fn refresh(&mut self, item: ExchangeItem, pages: u32) -> Option<ExchangeItem> {
+    fn refresh(&mut self, item: ExchangeItem, pages: u32) {
         let cursor = match item {
-            ExchangeItem::Notification(_) | ExchangeItem::Request(_) => return None,
+            ExchangeItem::Notification(_) | ExchangeItem::Request(_) => return,
             ExchangeItem::Response(Outcome::Result(list)) => {
-                self.modern.shared.tools.learn(&self.core.config.name, &list);
+                self.modern.shared.tools.learn(&self.port.config.name, &list);
                 ListPage::read(ListKind::Tools, &list).ok().and_then(|page| page.next_cursor)
             }
             ExchangeItem::Response(Outcome::Error(_)) | ExchangeItem::Failed(_) => None,
@@ -197,15 +265,41 @@ impl ModernFlow {
             Some(cursor) => self.list_tools(Some(&cursor), pages + 1),
             None => self.call(),
         };
-        None
     }
 
-    fn end(&mut self, item: ExchangeItem) -> ExchangeItem {
+    pub(super) fn pause(&mut self, pause: Duration) {
+        self.stage = Stage::Pause { until: Instant::now() + pause };
+    }
+
+    pub(super) fn end(&mut self, item: ExchangeItem) -> ExchangeItem {
         self.stage = Stage::Over;
         item
     }
 }
 
-fn say_error(error: &ErrorObject) -> Stage {
+pub(super) fn say_error(error: &ErrorObject) -> Stage {
     Stage::Say(ExchangeItem::Response(Outcome::Error(error.to_raw())))
+}
+
+impl Drop for ModernFlow {
+    fn drop(&mut self) {
+        self.cancel_task();
+    }
+}
+
+impl fmt::Debug for ModernFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Call(_) => "call",
+            Stage::Refresh { .. } => "refresh",
+            Stage::Ask { .. } => "ask",
+            Stage::Pause { .. } => "pause",
+            Stage::Poll(_) => "poll",
+            Stage::Update(_) => "update",
+            Stage::Work(_) => "work",
+            Stage::Say(_) => "say",
+            Stage::Over => "over",
+        };
+        f.debug_struct("ModernFlow").field("method", &self.method).field("stage", &stage).finish_non_exhaustive()
+    }
 }

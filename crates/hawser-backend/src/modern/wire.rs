@@ -4,18 +4,37 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hawser_mcp::{Message, Notification, RawJson, Request, RequestId, notification};
 
 use super::Prepared;
+use crate::config::BackendConfig;
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
+use crate::known::Known;
 use crate::link::{Flow, Link};
-use crate::session::SessionCore;
+use crate::state::SessionState;
+
+/// The way to the server, for who must not keep the session open.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) config: Arc<BackendConfig>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) state: Arc<SessionState>,
+    pub(crate) known: Arc<Known>,
+    pub(crate) ids: Arc<AtomicU64>,
+}
+
+impl Port {
+    pub(crate) fn fresh_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+}
 
 /// One request. Dropping it before its end cancels it: over HTTP the stream is closed, a child is told.
 pub(crate) struct Wire {
-    core: Arc<SessionCore>,
+    port: Port,
     id: u64,
     stage: Stage,
     reason: Option<String>,
@@ -29,15 +48,20 @@ enum Stage {
 
 impl Wire {
     /// A request under a fresh id. Nothing happens until it is asked for its first item.
-    pub(crate) fn new(core: &Arc<SessionCore>, method: &str, prepared: Prepared) -> Self {
-        let id = core.fresh_id();
+    pub(crate) fn new(port: &Port, method: &str, prepared: Prepared) -> Self {
+        let id = port.fresh_id();
         let request = Request { id: RequestId::number(id), method: method.to_owned(), params: Some(prepared.params) };
-        let sender = Arc::clone(core);
+        let sender = port.clone();
         let sending = async move {
             sender.state.check_open()?;
             sender.link.begin(id, &request, Some(&prepared.headers)).await
         };
-        Self { core: Arc::clone(core), id, stage: Stage::Sending(Box::pin(sending)), reason: None }
+        Self { port: port.clone(), id, stage: Stage::Sending(Box::pin(sending)), reason: None }
+    }
+
+    /// Its JSON-RPC id.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
     }
 
     /// The next item. Cancel safe.
@@ -59,7 +83,7 @@ impl Wire {
                     return item;
                 }
                 Stage::Over => {
-                    return ExchangeItem::Failed(BackendError::Closed { backend: self.core.config.name.clone() });
+                    return ExchangeItem::Failed(BackendError::Closed { backend: self.port.config.name.clone() });
                 }
             }
         }
@@ -78,8 +102,8 @@ impl Drop for Wire {
         // "Closing the response stream is itself the cancellation signal"; "to cancel an in-flight request [on stdio], the
         // client MUST send a `notifications/cancelled`".
         drop(flow);
-        if matches!(self.core.link, Link::Stdio(_)) && self.core.state.check_open().is_ok() {
-            self.core.link.send_in_background(cancelled(self.id, self.reason.as_deref()));
+        if matches!(*self.port.link, Link::Stdio(_)) && self.port.state.check_open().is_ok() {
+            self.port.link.send_in_background(cancelled(self.id, self.reason.as_deref()));
         }
     }
 }

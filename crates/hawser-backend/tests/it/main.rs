@@ -1,6 +1,7 @@
 //! Backends as their users meet them: real HTTP on loopback, real child processes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod adapter;
 mod answers;
 mod child;
 mod eras;
