@@ -33,12 +33,13 @@ use crate::lists::ListCache;
 use crate::modern::{self, ModernCaller};
 use crate::outbox::StandingReader;
 use crate::pending::NotPending;
-use crate::profile::{self, BackendReport};
+use crate::profile::BackendReport;
 use crate::refusal::{self, Rejection};
 use crate::reply::{self, Body, Got, Work};
 use crate::resumption::{self, EventWriter, Resumable, Resumed};
 use crate::session::Session;
 use crate::sessions::{AdmitError, Grants, Presence, Sessions, SessionsConfig};
+use crate::survey;
 
 /// A GET stream may outlive its access token by this much.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
@@ -122,7 +123,7 @@ impl Gateway {
     pub async fn run(&self) {
         let surveys = self.0.endpoints.iter().flat_map(|endpoint| {
             let backends: Vec<_> = endpoint.backends().cloned().enumerate().collect();
-            backends.into_iter().map(|(at, backend)| profile::survey(Arc::clone(endpoint), at, backend))
+            backends.into_iter().map(|(at, backend)| survey::survey(Arc::clone(endpoint), at, backend))
         });
         let surveys = futures_util::future::join_all(surveys);
         let sweeps = async {

@@ -47,10 +47,12 @@ pub(crate) async fn result(endpoint: &Arc<Endpoint>, revision: Revision) -> RawJ
     endpoint.profiles().settled(PATIENCE).await;
     let mut result = serde_json::json!({
         "protocolVersion": revision.as_str(),
-        "capabilities": endpoint.profiles().capabilities(),
+        "capabilities": endpoint.profiles().capabilities(revision.era()),
         "serverInfo": { "name": "hawser", "title": format!("Hawser ({})", endpoint.name()), "version": env!("CARGO_PKG_VERSION") },
     });
-    if let (Some(instructions), Some(object)) = (endpoint.profiles().instructions(endpoint), result.as_object_mut()) {
+    if let (Some(instructions), Some(object)) =
+        (endpoint.profiles().instructions(endpoint, revision.era()), result.as_object_mut())
+    {
         object.insert("instructions".to_owned(), instructions.into());
     }
     RawJson::from_serialize(&result).unwrap_or_else(|_| RawJson::empty_object())

@@ -31,6 +31,7 @@ mod reply;
 mod resumption;
 mod session;
 mod sessions;
+mod survey;
 mod trace;
 mod unsolicited;
 mod upstream;

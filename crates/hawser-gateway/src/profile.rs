@@ -1,38 +1,83 @@
-//! What the backends say of themselves, asked once before any client comes: `initialize` is answered from it.
+//! What the backends say of themselves: `initialize` and `server/discover` are answered from it. Found out by
+//! [`crate::survey`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_backend::{Backend, BackendError, BackendSession, ClientHello};
-use hawser_catalog::{NameWarning, Source, merge};
-use hawser_mcp::{ListKind, ListPage, Members, Outcome, RawJson, Revision};
+use hawser_backend::ServerHello;
+use hawser_catalog::NameWarning;
+use hawser_mcp::{Era, Members, RawJson, Revision};
 use serde::Serialize;
-use tokio::sync::watch;
-use tracing::{info, warn};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 
-use crate::ask::outcome;
 use crate::endpoint::Endpoint;
-use crate::lists::has_capability;
 
-/// The first pause after a failed attempt.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause between attempts.
-const RETRY_LONGEST: Duration = Duration::from_mins(1);
-/// Pages of tools that are looked at for names; more are checked when a client lists them.
-const PAGES_LOOKED_AT: usize = 8;
 /// Longest instructions that one backend contributes, in bytes.
 const INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;
 
-/// One backend as it introduced itself.
-#[derive(Clone, Debug)]
-pub(crate) struct Profile {
-    capabilities: RawJson,
+/// A backend as it introduces itself in one era.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Face {
+    pub(crate) revision: Revision,
+    /// Raw, extensions included.
+    pub(crate) capabilities: RawJson,
+    pub(crate) name: String,
+    pub(crate) version: String,
     instructions: Option<String>,
-    name: String,
-    version: String,
-    tools: usize,
-    warnings: Vec<NameWarning>,
+}
+
+impl Face {
+    pub(crate) fn of(server: &ServerHello) -> Self {
+        let text = |name: &str| {
+            let members = Members::read(&server.server_info, &[]).ok()?;
+            members.string(name).map(|text| text.chars().filter(|c| !c.is_control()).take(128).collect::<String>())
+        };
+        Self {
+            revision: server.revision,
+            capabilities: server.capabilities.clone(),
+            name: text("name").unwrap_or_else(|| "unnamed".to_owned()),
+            version: text("version").unwrap_or_default(),
+            instructions: server.instructions.clone().filter(|text| text.len() <= INSTRUCTIONS_BYTES_MAX),
+        }
+    }
+
+    /// Whether another session was shown the same server. Instructions may differ from one session to the next, and what is
+    /// offered from one revision to another.
+    fn is_still(&self, other: &Self) -> bool {
+        (&self.name, &self.version) == (&other.name, &other.version)
+            && (self.revision != other.revision || self.capabilities == other.capabilities)
+    }
+}
+
+/// One backend as it introduced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Profile {
+    /// In the era that was asked for first, and in the other one if it speaks both.
+    face: Face,
+    other: Option<Face>,
+    pub(crate) tools: usize,
+    pub(crate) warnings: Vec<NameWarning>,
+}
+
+impl Profile {
+    pub(crate) const fn new(face: Face, other: Option<Face>, tools: usize, warnings: Vec<NameWarning>) -> Self {
+        Self { face, other, tools, warnings }
+    }
+
+    pub(crate) fn faces(&self) -> impl Iterator<Item = &Face> {
+        std::iter::once(&self.face).chain(&self.other)
+    }
+
+    fn in_era(&self, era: Era) -> Option<&Face> {
+        self.faces().find(|face| face.revision.era() == era)
+    }
+
+    /// How it is spoken to on behalf of clients of an era: in theirs if it can.
+    fn towards(&self, era: Era) -> &Face {
+        self.in_era(era).unwrap_or(&self.face)
+    }
 }
 
 /// What is known of a backend so far.
@@ -40,7 +85,7 @@ pub(crate) struct Profile {
 pub(crate) enum Known {
     /// Not asked yet, or the first attempt is still running.
     NotYet,
-    /// The last attempt failed.
+    /// It has never answered so far; why the last attempt failed.
     Failed(String),
     /// It answered.
     Profile(Arc<Profile>),
@@ -53,6 +98,8 @@ pub struct BackendReport {
     pub backend: String,
     /// The server's own name and version, if it answered.
     pub server: Option<String>,
+    /// The revision that is spoken to it in each era that it speaks.
+    pub revisions: Vec<String>,
     /// How many tools it offers.
     pub tools: Option<usize>,
     /// What is wrong, if it did not answer.
@@ -64,32 +111,94 @@ pub struct BackendReport {
 /// What is known of an endpoint's backends.
 #[derive(Debug)]
 pub(crate) struct Profiles {
-    known: Vec<watch::Sender<Known>>,
+    entries: Vec<Entry>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    known: watch::Sender<Known>,
+    /// Told when there is reason to ask again.
+    doubted: Notify,
 }
 
 impl Profiles {
     pub(crate) fn new(backends: usize) -> Self {
-        Self { known: (0..backends).map(|_| watch::Sender::new(Known::NotYet)).collect() }
+        let entry = |_| Entry { known: watch::Sender::new(Known::NotYet), doubted: Notify::new() };
+        Self { entries: (0..backends).map(entry).collect(), since: Instant::now() }
     }
 
-    /// Waits until every backend has answered or failed once, at most `patience`.
+    /// Waits until something is known of every backend: that it answered, or that it failed once. Everybody together waits at
+    /// most `patience` from the start on, so that one that hangs delays only the first clients.
     pub(crate) async fn settled(&self, patience: Duration) {
-        let all = self.known.iter().map(|known| async move {
-            let mut known = known.subscribe();
+        let all = self.entries.iter().map(|entry| async move {
+            let mut known = entry.known.subscribe();
             let _ = known.wait_for(|known| !matches!(known, Known::NotYet)).await;
         });
-        let _ = tokio::time::timeout(patience, futures_util::future::join_all(all)).await;
+        let _ = timeout_at(self.since + patience, futures_util::future::join_all(all)).await;
     }
 
-    /// The server capabilities to declare: what any backend offers. A backend that has not answered yet may offer anything,
-    /// and a client asks only for what was declared at `initialize`.
-    pub(crate) fn capabilities(&self) -> serde_json::Value {
+    /// What was found out of a backend; tells whether that is news.
+    pub(crate) fn publish(&self, backend: usize, profile: Profile) -> bool {
+        let Some(entry) = self.entries.get(backend) else { return false };
+        entry.known.send_if_modified(|known| {
+            let news = !matches!(known, Known::Profile(before) if **before == profile);
+            *known = Known::Profile(Arc::new(profile));
+            news
+        })
+    }
+
+    /// A backend could not be asked. What it once said stands.
+    pub(crate) fn failed(&self, backend: usize, error: String) {
+        let Some(entry) = self.entries.get(backend) else { return };
+        entry.known.send_if_modified(|known| {
+            let unknown = !matches!(known, Known::Profile(_));
+            if unknown {
+                *known = Known::Failed(error);
+            }
+            unknown
+        });
+    }
+
+    /// A backend introduced itself to somebody's session. What it said there is not told to others; but if it is not what is
+    /// known, it is asked again.
+    pub(crate) fn heard(&self, backend: usize, server: &ServerHello) {
+        let Some(entry) = self.entries.get(backend) else { return };
+        let face = Face::of(server);
+        let as_known = match &*entry.known.borrow() {
+            Known::NotYet => true,
+            Known::Failed(_) => false,
+            Known::Profile(profile) => profile.in_era(face.revision.era()).is_some_and(|known| known.is_still(&face)),
+        };
+        if !as_known {
+            entry.doubted.notify_one();
+        }
+    }
+
+    /// A backend was lost: whoever answers next may be another one.
+    pub(crate) fn lost(&self, backend: usize) {
+        if let Some(entry) = self.entries.get(backend) {
+            entry.doubted.notify_one();
+        }
+    }
+
+    /// Becomes ready when there is reason to ask a backend again.
+    pub(crate) async fn doubted(&self, backend: usize) {
+        match self.entries.get(backend) {
+            Some(entry) => entry.doubted.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The capabilities to declare to clients of an era: what any backend offers. A backend that has not answered yet may offer
+    /// anything, and a client asks only for what was declared to it.
+    pub(crate) fn capabilities(&self, era: Era) -> serde_json::Value {
         let mut offered: BTreeSet<(&str, Option<&str>)> = BTreeSet::new();
-        for known in &self.known {
-            let known = known.borrow();
-            let profile = if let Known::Profile(profile) = &*known { Some(profile) } else { None };
+        for entry in &self.entries {
+            let known = entry.known.borrow();
+            let face = if let Known::Profile(profile) = &*known { Some(profile.towards(era)) } else { None };
             for (capability, members) in DECLARABLE {
-                let declared = profile.map(|profile| capability_members(&profile.capabilities, capability));
+                let declared = face.map(|face| capability_members(&face.capabilities, capability));
                 match declared {
                     Some(None) => {}
                     Some(Some(has)) => {
@@ -115,11 +224,11 @@ impl Profiles {
         capabilities.into()
     }
 
-    /// The backends' instructions, each under its backend's name.
-    pub(crate) fn instructions(&self, endpoint: &Endpoint) -> Option<String> {
-        let parts = self.known.iter().enumerate().filter_map(|(position, known)| {
-            let Known::Profile(profile) = &*known.borrow() else { return None };
-            let text = profile.instructions.as_deref()?;
+    /// The backends' instructions for clients of an era, each under its backend's name.
+    pub(crate) fn instructions(&self, endpoint: &Endpoint, era: Era) -> Option<String> {
+        let parts = self.entries.iter().enumerate().filter_map(|(position, entry)| {
+            let Known::Profile(profile) = &*entry.known.borrow() else { return None };
+            let text = profile.towards(era).instructions.as_deref()?;
             Some(format!("## {}\n{text}", endpoint.router().name(position)))
         });
         let parts: Vec<_> = parts.collect();
@@ -128,19 +237,21 @@ impl Profiles {
 
     /// What is known, for people.
     pub(crate) fn report(&self, endpoint: &Endpoint) -> Vec<BackendReport> {
-        let reports = self.known.iter().enumerate().map(|(position, known)| {
+        let reports = self.entries.iter().enumerate().map(|(position, entry)| {
             let mut report = BackendReport {
                 backend: endpoint.router().name(position).to_owned(),
                 server: None,
+                revisions: Vec::new(),
                 tools: None,
                 error: None,
                 warnings: Vec::new(),
             };
-            match &*known.borrow() {
+            match &*entry.known.borrow() {
                 Known::NotYet => {}
                 Known::Failed(error) => report.error = Some(error.clone()),
                 Known::Profile(profile) => {
-                    report.server = Some(format!("{} {}", profile.name, profile.version));
+                    report.server = Some(format!("{} {}", profile.face.name, profile.face.version));
+                    report.revisions = profile.faces().map(|face| face.revision.to_string()).collect();
                     report.tools = Some(profile.tools);
                     report.warnings = profile.warnings.iter().map(ToString::to_string).collect();
                 }
@@ -169,74 +280,81 @@ fn capability_members(capabilities: &RawJson, name: &str) -> Option<impl Fn(&str
     })
 }
 
-/// Asks one backend until it has answered, then stops.
-pub(crate) async fn survey(endpoint: Arc<Endpoint>, position: usize, backend: Backend) {
-    let Some(known) = endpoint.profiles().known.get(position) else {
-        return;
-    };
-    let mut pause = RETRY_FIRST;
-    loop {
-        match ask(&endpoint, position, &backend).await {
-            Ok(profile) => {
-                info!(backend = %backend.name(), server = profile.name, version = profile.version, tools = profile.tools, "backend is ready");
-                for warning in &profile.warnings {
-                    warn!(backend = %backend.name(), "{warning}");
-                }
-                known.send_replace(Known::Profile(Arc::new(profile)));
-                return;
-            }
-            Err(error) => {
-                warn!(backend = %backend.name(), %error, "backend does not answer; it is tried again in {} s", pause.as_secs());
-                known.send_replace(Known::Failed(error.to_string()));
-            }
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn hello(revision: Revision, capabilities: &str, version: &str) -> ServerHello {
+        let raw = |text: &str| RawJson::parse(&Bytes::copy_from_slice(text.as_bytes())).unwrap();
+        ServerHello {
+            revision,
+            capabilities: raw(capabilities),
+            server_info: raw(&format!(r#"{{"name":"s","version":"{version}"}}"#)),
+            instructions: None,
+            supported: vec![revision],
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_LONGEST);
     }
-}
 
-/// One conversation with a backend in which it is asked for its name, capabilities and tools. No client takes part, so no
-/// capability is declared and nothing can be asked back.
-async fn ask(endpoint: &Endpoint, position: usize, backend: &Backend) -> Result<Profile, BackendError> {
-    let client_info = serde_json::json!({ "name": "hawser", "version": env!("CARGO_PKG_VERSION") });
-    let hello = ClientHello {
-        revision: Revision::LATEST,
-        capabilities: RawJson::empty_object(),
-        client_info: RawJson::from_serialize(&client_info).unwrap_or_else(|_| RawJson::empty_object()),
-    };
-    let (session, _unsolicited) = backend.open(&hello).await?;
-    let tools = tools(&session).await;
-    let server = session.server().clone();
-    session.close().await;
-    let tools = tools?;
-    let merged = merge(endpoint.router(), ListKind::Tools, &[Source { backend: position, entries: &tools }]);
-    let text = |name: &str| {
-        let members = Members::read(&server.server_info, &[]).ok()?;
-        members.string(name).map(|text| text.chars().filter(|c| !c.is_control()).take(128).collect::<String>())
-    };
-    Ok(Profile {
-        capabilities: server.capabilities.clone(),
-        instructions: server.instructions.clone().filter(|text| text.len() <= INSTRUCTIONS_BYTES_MAX),
-        name: text("name").unwrap_or_else(|| "unnamed".to_owned()),
-        version: text("version").unwrap_or_default(),
-        tools: merged.entries.len(),
-        warnings: merged.warnings,
-    })
-}
+    fn profile(hello: &ServerHello) -> Profile {
+        Profile::new(Face::of(hello), None, 0, Vec::new())
+    }
 
-async fn tools(session: &BackendSession) -> Result<Vec<RawJson>, BackendError> {
-    let mut entries = Vec::new();
-    if !has_capability(&session.server().capabilities, ListKind::Tools.capability()) {
-        return Ok(entries);
+    async fn is_doubted(profiles: &Profiles) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), profiles.doubted(0)).await.is_ok()
     }
-    let mut params = None;
-    for _ in 0..PAGES_LOOKED_AT {
-        let exchange = session.request(ListKind::Tools.method(), params).await?;
-        let Outcome::Result(result) = outcome(exchange, None).await? else { break };
-        let Ok(page) = ListPage::read(ListKind::Tools, &result) else { break };
-        entries.extend(page.entries);
-        let Some(cursor) = page.next_cursor else { break };
-        params = RawJson::from_serialize(&serde_json::json!({ "cursor": cursor })).ok();
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backend_that_says_something_else_than_is_known_is_asked_again() {
+        let profiles = Profiles::new(1);
+        let legacy = hello(Revision::V2025_11_25, r#"{"tools":{}}"#, "1");
+        profiles.heard(0, &legacy);
+        assert!(!is_doubted(&profiles).await, "it is being asked already");
+        profiles.failed(0, "gone".to_owned());
+        profiles.heard(0, &legacy);
+        assert!(is_doubted(&profiles).await, "it is there after all");
+        assert!(profiles.publish(0, profile(&legacy)) && !profiles.publish(0, profile(&legacy)));
+        profiles.heard(0, &ServerHello { revision: Revision::V2025_06_18, ..legacy.clone() });
+        assert!(!is_doubted(&profiles).await, "each client has its revision");
+        for other in [
+            hello(Revision::V2025_11_25, r#"{"tools":{}}"#, "2"),
+            hello(Revision::V2025_11_25, r#"{"tools":{},"prompts":{}}"#, "1"),
+            hello(Revision::V2026_07_28, r#"{"tools":{}}"#, "1"),
+        ] {
+            profiles.heard(0, &other);
+            assert!(is_doubted(&profiles).await, "{other:?}");
+            assert_eq!(profiles.capabilities(Era::Legacy), serde_json::json!({ "tools": {} }), "not told on");
+        }
+        profiles.lost(0);
+        assert!(is_doubted(&profiles).await);
+        profiles.failed(0, "gone".to_owned());
+        assert_eq!(profiles.capabilities(Era::Legacy), serde_json::json!({ "tools": {} }), "what it said stands");
     }
-    Ok(entries)
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_together_waits_only_once_for_a_backend_that_hangs() {
+        let profiles = Profiles::new(2);
+        profiles.publish(0, profile(&hello(Revision::LATEST, "{}", "1")));
+        let started = Instant::now();
+        profiles.settled(PATIENCE).await;
+        assert_eq!(started.elapsed(), PATIENCE);
+        profiles.settled(PATIENCE).await;
+        assert_eq!(started.elapsed(), PATIENCE);
+    }
+
+    #[test]
+    fn clients_of_each_era_are_told_what_a_server_offers_in_theirs() {
+        let profiles = Profiles::new(1);
+        let modern = Face::of(&hello(Revision::LATEST_MODERN, r#"{"tools":{"listChanged":true}}"#, "1"));
+        let legacy = Face::of(&hello(Revision::LATEST, r#"{"tools":{},"logging":{}}"#, "1"));
+        profiles.publish(0, Profile::new(modern.clone(), Some(legacy), 0, Vec::new()));
+        assert_eq!(profiles.capabilities(Era::Modern), serde_json::json!({ "tools": { "listChanged": true } }));
+        assert_eq!(profiles.capabilities(Era::Legacy), serde_json::json!({ "tools": {}, "logging": {} }));
+        profiles.publish(0, Profile::new(modern, None, 0, Vec::new()));
+        assert_eq!(profiles.capabilities(Era::Legacy), serde_json::json!({ "tools": { "listChanged": true } }));
+    }
 }

@@ -214,7 +214,7 @@ pub(crate) fn resume(session: &Arc<Session>, claims: &EventClaims, credential: &
 
 /// All that a client may have missed: every list may have changed, and every resource that it is subscribed to.
 pub(crate) fn may_have_changed(session: &Session) -> Vec<(&'static str, Bytes)> {
-    let capabilities = session.endpoint().profiles().capabilities();
+    let capabilities = session.endpoint().profiles().capabilities(session.revision().era());
     let changes = [
         ("tools", notification::TOOLS_LIST_CHANGED),
         ("prompts", notification::PROMPTS_LIST_CHANGED),

@@ -33,6 +33,7 @@ pub(crate) fn forward(owner: Weak<Session>, backend: usize, from: WeakBackendSes
         if let Some(owner) = owner.upgrade() {
             owner.pending.expire();
             if let Some(upstream) = owner.upstream(backend).filter(|upstream| upstream.was_lost()) {
+                owner.endpoint().profiles().lost(backend);
                 upstream.recover(&owner);
             }
         }

@@ -104,6 +104,7 @@ impl Upstream {
         // Held before anything else is awaited: who gives up now must not leave a session behind that nobody knows.
         let lost = self.lock().session.replace(session.clone()).is_some();
         owner.lists.reopened(self.position, lost);
+        owner.endpoint().profiles().heard(self.position, session.server());
         crate::unsolicited::forward(Weak::clone(owner.weak()), self.position, session.downgrade(), unsolicited);
         // A task of its own, so that it ends even if the caller goes away; there is one per opening, not per call.
         let replay = tokio::spawn(replay(Weak::clone(owner.weak()), self.position, session.clone()));

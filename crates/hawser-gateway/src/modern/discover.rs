@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hawser_mcp::{CacheScope, Freshness, RawJson, Revision};
+use hawser_mcp::{CacheScope, Era, Freshness, RawJson, Revision};
 
 use super::ModernCaller;
 use super::answer::Answer;
@@ -18,9 +18,11 @@ pub(super) async fn discover(caller: &ModernCaller) -> Answer {
     let versions: Vec<_> = Revision::MODERN.map(Revision::as_str).into();
     let mut result = serde_json::json!({
         "supportedVersions": versions,
-        "capabilities": endpoint.profiles().capabilities(),
+        "capabilities": endpoint.profiles().capabilities(Era::Modern),
     });
-    if let (Some(instructions), Some(object)) = (endpoint.profiles().instructions(endpoint), result.as_object_mut()) {
+    if let (Some(instructions), Some(object)) =
+        (endpoint.profiles().instructions(endpoint, Era::Modern), result.as_object_mut())
+    {
         object.insert("instructions".to_owned(), instructions.into());
     }
     let result = RawJson::from_serialize(&result).unwrap_or_else(|_| RawJson::empty_object());

@@ -114,7 +114,7 @@ async fn announce(
 /// Adds what a backend said of itself.
 fn describe(listening: &mut Listening, report: BackendReport) {
     let state = match (report.server, report.tools, report.error) {
-        (Some(server), Some(tools), _) => format!("{server}, {tools} tools"),
+        (Some(server), Some(tools), _) => format!("{server}, {tools} tools, speaks {}", report.revisions.join(" and ")),
         (.., Some(error)) => format!("does not answer yet, and is tried again: {error}"),
         _ => "has not answered yet".to_owned(),
     };
