@@ -1,12 +1,14 @@
 //! The streamable HTTP transport, client side (MCP 2025-03-26 to 2025-11-25, Transports).
 
+mod background;
 mod client;
 mod flow;
 mod link;
 mod listen;
 mod verdict;
 
-pub(crate) use client::{HttpClient, NotAccepted, PROTOCOL_VERSION, SendFailure, accept, causes};
+pub(crate) use background::{Background, in_background};
+pub(crate) use client::{HttpClient, NotAccepted, PROTOCOL_VERSION, accept, causes, send_failure};
 pub(crate) use flow::{HttpFlow, carries_message};
-pub(crate) use link::{HttpLink, in_background};
+pub(crate) use link::HttpLink;
 pub(crate) use verdict::{Media, media};

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hawser_mcp::{Message, Request, Revision};
 use http::{HeaderMap, HeaderValue, Uri};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -19,10 +18,8 @@ use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 use crate::multiplex::{Multiplex, MultiplexFlow};
 use crate::state::{Ending, SessionState};
-use crate::streamable::{HttpClient, NotAccepted, PROTOCOL_VERSION, SendFailure, accept, in_background};
+use crate::streamable::{Background, HttpClient, NotAccepted, PROTOCOL_VERSION, accept, in_background, send_failure};
 
-/// Messages of our own (pongs, cancellations) that may be on their way at a time.
-const BACKGROUND_MAX: usize = 16;
 /// How long closing waits for the stream's reader to let go of it.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the end of a POST may take whose answer has come already, so that its connection can be used again.
@@ -35,7 +32,7 @@ pub(crate) struct SseLink {
     /// Where messages go.
     address: Uri,
     headers: OnceLock<HeaderMap>,
-    background: Arc<Semaphore>,
+    background: Background,
     ended: CancellationToken,
 }
 
@@ -86,7 +83,7 @@ impl SseLink {
             client: Arc::clone(client),
             address,
             headers: OnceLock::new(),
-            background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
+            background: Background::default(),
             ended: CancellationToken::new(),
         });
         tokio::spawn(read(Arc::clone(&link), stream));
@@ -112,17 +109,8 @@ impl SseLink {
     }
 
     pub(crate) fn send_in_background(self: &Arc<Self>, message: Message) {
-        let Ok(permit) = Arc::clone(&self.background).try_acquire_owned() else {
-            tracing::debug!(backend = %self.shared.config.name, "too many messages are on their way; one is dropped");
-            return;
-        };
         let link = Arc::clone(self);
-        in_background(async move {
-            if let Err(error) = link.send(&message).await {
-                tracing::debug!(backend = %link.shared.config.name, %error, "a message could not be sent");
-            }
-            drop(permit);
-        });
+        self.background.send(&self.shared.config.name, async move { link.send(&message).await });
     }
 
     /// Posts a message: "accepted" is all that an answer to it can say.
@@ -131,10 +119,7 @@ impl SseLink {
         let backend = || config.name.clone();
         let none = HeaderMap::new();
         let posting = self.client.post_to(&self.address, self.headers.get().unwrap_or(&none), body);
-        let response = posting.await.map_err(|error| match SendFailure::of(&error) {
-            SendFailure::NotSent(reason) => BackendError::Unreachable { backend: backend(), reason },
-            SendFailure::MaybeSent(reason) => BackendError::Lost { backend: backend(), reason },
-        })?;
+        let response = posting.await.map_err(|error| send_failure(&config.name, &error))?;
         // The address itself names the session.
         accept(response, true, &config.limits).await.map_err(|refused| match refused {
             NotAccepted::SessionGone => {

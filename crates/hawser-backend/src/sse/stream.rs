@@ -14,7 +14,7 @@ use crate::config::BackendConfig;
 use crate::error::BackendError;
 use crate::multiplex::{MessageEnds, Sorter};
 use crate::state::Ending;
-use crate::streamable::{HttpClient, Media, SendFailure, carries_message, causes, media};
+use crate::streamable::{HttpClient, Media, carries_message, causes, media, send_failure};
 
 /// The event that names the address for messages.
 const ENDPOINT: &str = "endpoint";
@@ -43,10 +43,7 @@ impl EventStream {
     /// Asks for the stream.
     pub(super) async fn open(config: &BackendConfig, client: &HttpClient) -> Result<Self, BackendError> {
         let backend = || config.name.clone();
-        let response = client.get(&HeaderMap::new(), None).await.map_err(|error| match SendFailure::of(&error) {
-            SendFailure::NotSent(reason) => BackendError::Unreachable { backend: backend(), reason },
-            SendFailure::MaybeSent(reason) => BackendError::Lost { backend: backend(), reason },
-        })?;
+        let response = client.get(&HeaderMap::new(), None).await.map_err(|error| send_failure(&config.name, &error))?;
         if response.status() != StatusCode::OK {
             return Err(BackendError::Refused { backend: backend(), status: response.status().as_u16() });
         }

@@ -23,6 +23,8 @@ use url::Url;
 
 use super::verdict::{Verdict, judge};
 use crate::config::{BackendConfig, ConfigError};
+use crate::error::BackendError;
+use crate::name::BackendName;
 
 /// Idle connections kept per backend.
 const IDLE_MAX: usize = 32;
@@ -178,20 +180,15 @@ async fn read_up_to(mut body: Incoming, bytes_max: usize) -> Bytes {
     read.freeze()
 }
 
-/// What a failed exchange of HTTP messages means for the request.
-pub(crate) enum SendFailure {
-    /// Nothing was written.
-    NotSent(String),
-    /// It may have been read.
-    MaybeSent(String),
-}
-
-impl SendFailure {
-    pub(crate) fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        let source = std::error::Error::source(error);
-        let unsent =
-            source.and_then(|source| source.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_canceled);
-        if error.is_connect() || unsent { Self::NotSent(causes(error)) } else { Self::MaybeSent(causes(error)) }
+/// What a failed exchange of HTTP messages means for the message: whether any of it may have been read.
+pub(crate) fn send_failure(backend: &BackendName, error: &hyper_util::client::legacy::Error) -> BackendError {
+    let source = std::error::Error::source(error);
+    let unsent = source.and_then(|source| source.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_canceled);
+    let (backend, reason) = (backend.clone(), causes(error));
+    if error.is_connect() || unsent {
+        BackendError::Unreachable { backend, reason }
+    } else {
+        BackendError::Lost { backend, reason }
     }
 }
 

@@ -19,8 +19,9 @@ use hyper_util::client::legacy::ResponseFuture;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::client::{REFUSAL_BYTES_MAX, SendFailure, causes};
-use super::link::{HttpLink, in_background};
+use super::background::in_background;
+use super::client::{REFUSAL_BYTES_MAX, causes, send_failure};
+use super::link::HttpLink;
 use super::verdict::{Media, Verdict, judge, judge_stateless, media, session_id};
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
@@ -161,7 +162,7 @@ impl HttpFlow {
                     Ok(response) if resumed => self.resumed(response),
                     Ok(response) => self.answered(response),
                     Err(error) if resumed => self.interrupted(&causes(&error)),
-                    Err(error) => Err(self.link.failure(SendFailure::of(&error))),
+                    Err(error) => Err(send_failure(&self.link.config.name, &error)),
                 }
             }
             Stage::Whole { body, .. } => match body.frame().await {

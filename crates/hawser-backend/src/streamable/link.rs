@@ -7,18 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hawser_mcp::{Body, Message, Request, Revision, method, parse_body};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::client::{HttpClient, NotAccepted, PROTOCOL_VERSION, SESSION_ID, SendFailure, accept};
+use super::background::{Background, in_background};
+use super::client::{HttpClient, NotAccepted, PROTOCOL_VERSION, SESSION_ID, accept, send_failure};
 use super::flow::{HttpFlow, Kind};
 use crate::config::BackendConfig;
 use crate::error::BackendError;
 use crate::state::{Ending, SessionState};
 
-/// Messages of our own (pongs, cancellations) that may be on their way at a time.
-const BACKGROUND_MAX: usize = 16;
 /// How long a goodbye may take.
 const DELETE_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -33,7 +30,7 @@ pub(crate) struct HttpLink {
     listening: AtomicBool,
     /// Since when the standalone stream is open without a break.
     hears_since: Mutex<Option<Instant>>,
-    background: Arc<Semaphore>,
+    background: Background,
 }
 
 impl HttpLink {
@@ -46,7 +43,7 @@ impl HttpLink {
             revision: OnceLock::new(),
             listening: AtomicBool::new(false),
             hears_since: Mutex::default(),
-            background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
+            background: Background::default(),
         }
     }
 
@@ -66,7 +63,7 @@ impl HttpLink {
     pub(crate) async fn send(&self, message: &Message) -> Result<(), BackendError> {
         let sending = async {
             let response = self.client.post(&self.session_headers(), message.to_bytes());
-            let response = response.await.map_err(|error| self.failure(SendFailure::of(&error)))?;
+            let response = response.await.map_err(|error| send_failure(&self.config.name, &error))?;
             accept(response, self.in_session(), &self.config.limits).await.map_err(|refused| match refused {
                 NotAccepted::SessionGone => self.gone(),
                 NotAccepted::Refused(status) => self.refused(status),
@@ -78,17 +75,8 @@ impl HttpLink {
     }
 
     pub(crate) fn send_in_background(self: &Arc<Self>, message: Message) {
-        let Ok(permit) = Arc::clone(&self.background).try_acquire_owned() else {
-            tracing::debug!(backend = %self.config.name, "too many messages are on their way; one is dropped");
-            return;
-        };
         let link = Arc::clone(self);
-        in_background(async move {
-            if let Err(error) = link.send(&message).await {
-                tracing::debug!(backend = %link.config.name, %error, "a message could not be sent");
-            }
-            drop(permit);
-        });
+        self.background.send(&self.config.name, async move { link.send(&message).await });
     }
 
     pub(crate) fn settle(&self, revision: Revision) {
@@ -172,14 +160,6 @@ impl HttpLink {
         }
     }
 
-    pub(super) fn failure(&self, failure: SendFailure) -> BackendError {
-        let backend = self.config.name.clone();
-        match failure {
-            SendFailure::NotSent(reason) => BackendError::Unreachable { backend, reason },
-            SendFailure::MaybeSent(reason) => BackendError::Lost { backend, reason },
-        }
-    }
-
     /// The server has forgotten the session.
     pub(super) fn gone(&self) -> BackendError {
         self.state.end(Ending::Forgotten);
@@ -196,12 +176,5 @@ impl HttpLink {
 
     pub(super) fn too_large(&self) -> BackendError {
         BackendError::TooLarge { backend: self.config.name.clone(), bytes_max: self.config.message_bytes_max }
-    }
-}
-
-/// Runs something to its end that nobody waits for. Without a runtime there is no connection left either.
-pub(crate) fn in_background(work: impl Future<Output = ()> + Send + 'static) {
-    if let Ok(runtime) = Handle::try_current() {
-        runtime.spawn(work);
     }
 }
