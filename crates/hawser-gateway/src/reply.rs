@@ -93,7 +93,6 @@ impl Work {
 
     /// Answers a single request: with JSON if its response comes first, otherwise with a stream. A client that goes away stops
     /// the work (MCP 2026-07-28, Cancellation).
-    #[allow(dead_code, reason = "answers of the stateless era take this way")]
     pub(crate) async fn answer(mut self, keep_alive: Duration) -> Response<Body> {
         loop {
             return match self.first(keep_alive).await {

@@ -249,6 +249,13 @@ impl Listening {
         }
     }
 
+    /// Waits `within` at most for an event id; gives the last one seen.
+    pub async fn event_id(&mut self, within: Duration) -> Option<&str> {
+        let until = Instant::now() + within;
+        while self.reader.ids.is_empty() && self.read_once(until).await {}
+        self.last_event_id()
+    }
+
     /// The last event id seen.
     pub fn last_event_id(&self) -> Option<&str> {
         self.reader.ids.last().map(String::as_str)

@@ -436,8 +436,11 @@ async fn a_backend_is_told_that_nobody_will_answer_its_question() -> Result<()> 
     let request = wire.request(http::Method::POST, alice.mcp().url()).bearer_auth(alice.token());
     let request = request.header("accept", accept).header("content-type", "application/json");
     let request = request.header("mcp-session-id", alice.session_id()?).body(body.to_string());
-    // The client goes away once it has been asked.
+    // The client goes away once it has been asked, which alone says nothing, and then cancels.
     drop(wire.start(request).await?);
+    ensure!(called_text(&alice.call("a_first", json!({})).await?)? == "not asked");
+    let cancelled = json!({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}});
+    alice.mcp().submit(alice.presented()?, cancelled.to_string()).await?;
     let mut said = String::new();
     for _ in 0..500 {
         said = called_text(&alice.call("a_first", json!({})).await?)?.to_owned();

@@ -51,6 +51,8 @@ const OPERATIONS: [Operation; 20] = [
     Operation::Delete,
 ];
 
+/// Longest wait for the event that a stream begins with.
+const FIRST_EVENT: Duration = Duration::from_secs(10);
 const RESOURCE: &str = "demo://resource/static/document/architecture.md";
 
 fn params(method: &str) -> Value {
@@ -77,7 +79,13 @@ async fn perform(operation: Operation, mcp: &Mcp, presented: Presented<'_>) -> R
         Operation::Notification(method) => json!({ "jsonrpc": "2.0", "method": method, "params": params(method) }),
         Operation::Response => json!({ "jsonrpc": "2.0", "id": 1, "result": { "roots": [] } }),
         Operation::Get => return Ok(mcp.listen(presented, None).await?.answer(Duration::ZERO).await),
-        Operation::Resume => return Ok(mcp.listen(presented, Some("1")).await?.answer(Duration::ZERO).await),
+        Operation::Resume => {
+            // The owner's own stream, as far as there is one; whoever is refused one presents what is none.
+            let mut stream = mcp.listen(presented, None).await?;
+            let id = if stream.is_open() { stream.event_id(FIRST_EVENT).await.map(str::to_owned) } else { None };
+            let resumed = mcp.listen(presented, Some(id.as_deref().unwrap_or("1"))).await?;
+            return Ok(resumed.answer(Duration::ZERO).await);
+        }
         Operation::Delete => return Ok(mcp.delete(presented).await?),
     };
     Ok(mcp.submit(presented, body.to_string()).await?)
