@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::hello::{ClientHello, ServerHello, initialize};
 use crate::known::Discovery;
 use crate::session::{BackendSession, SessionCore};
+use crate::state::Ending;
 use crate::unsolicited::Unsolicited;
 
 /// A link that a session may come of.
@@ -76,7 +77,7 @@ impl Attempt<'_> {
                         return self.opened(server).await;
                     }
                 }
-                Step::Open(Era::Modern) => return self.opened_modern(),
+                Step::Open(Era::Modern) => return self.opened_modern().await,
                 Step::Open(Era::Legacy) | Step::GiveUp => {
                     self.backend.known.forget();
                     let backend = || self.backend.config.name.clone();
@@ -97,7 +98,7 @@ impl Attempt<'_> {
             self.opening.see(Seen::Discovered);
             return Ok(());
         }
-        let core = self.core()?;
+        let core = self.core().await?;
         let modern = self.backend.modern(self.client, Revision::LATEST_MODERN, &RawJson::empty_object());
         let limit = if patient { self.after } else { self.backend.config.probe_timeout };
         match discover(&core, &modern, limit).await {
@@ -123,7 +124,7 @@ impl Attempt<'_> {
 
     /// The handshake of the session era; `None` if the server does not want it.
     async fn initialize(&mut self, patient: bool) -> Result<Option<ServerHello>, BackendError> {
-        let core = self.core()?;
+        let core = self.core().await?;
         let limit = if patient { self.after } else { self.backend.config.probe_timeout };
         let shaken = timeout(limit, initialize(&core, self.client)).await;
         let error = match shaken {
@@ -145,7 +146,7 @@ impl Attempt<'_> {
         }
         if !matches!(error, BackendError::Initialize { .. }) || !self.backend.is_stdio() {
             // The next step starts afresh.
-            self.way = None;
+            self.leave().await;
         }
         self.refusal = Some(error);
         self.opening.see(Seen::NotInitialized);
@@ -169,8 +170,8 @@ impl Attempt<'_> {
         Ok((BackendSession::new(core, server), unsolicited))
     }
 
-    fn opened_modern(mut self) -> Result<(BackendSession, Unsolicited), BackendError> {
-        let core = self.core()?;
+    async fn opened_modern(mut self) -> Result<(BackendSession, Unsolicited), BackendError> {
+        let core = self.core().await?;
         self.backend.known.learn(self.opening.learnt(), self.discovery.clone());
         let (Some(discovery), Some((_, unsolicited))) = (self.discovery, self.way) else {
             return Err(BackendError::Closed { backend: self.backend.config.name.clone() });
@@ -182,16 +183,26 @@ impl Attempt<'_> {
     }
 
     /// The link to try the next thing on. Over HTTP each starts afresh; a child is the same one while it lives.
-    fn core(&mut self) -> Result<Arc<SessionCore>, BackendError> {
-        let reusable = self.backend.is_stdio();
+    async fn core(&mut self) -> Result<Arc<SessionCore>, BackendError> {
         match &self.way {
-            Some((core, _)) if reusable && core.state.check_open().is_ok() => Ok(Arc::clone(core)),
+            Some((core, _)) if self.backend.is_stdio() && core.state.check_open().is_ok() => Ok(Arc::clone(core)),
             _ => {
+                self.leave().await;
                 let way = self.backend.way()?;
                 let core = Arc::clone(&way.0);
                 self.way = Some(way);
                 Ok(core)
             }
+        }
+    }
+
+    /// Gives up a link. A child holds its place until it is gone.
+    async fn leave(&mut self) {
+        let Some((core, _)) = self.way.take() else { return };
+        self.silent = None;
+        if self.backend.is_stdio() {
+            core.state.end(Ending::Closed);
+            core.link.close().await;
         }
     }
 

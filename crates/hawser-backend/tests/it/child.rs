@@ -44,7 +44,7 @@ fn plays_its_role() {
     std::process::exit(0);
 }
 
-fn say(message: &Value) {
+pub(crate) fn say(message: &Value) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{message}").unwrap();
     out.flush().unwrap();
@@ -54,8 +54,12 @@ fn serve(role: &str) {
     if role == "ignores-sigterm" {
         start_again_ignoring_sigterm();
     }
+    let mut eras = crate::child_eras::Eras::of(role);
     for line in std::io::stdin().lock().lines() {
         let message: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if eras.answer(&message) {
+            continue;
+        }
         match message["method"].as_str() {
             Some("initialize") => {
                 let asked = message["params"]["protocolVersion"].clone();

@@ -4,11 +4,13 @@
 mod adapter;
 mod answers;
 mod child;
+mod child_eras;
 mod eras;
 mod failures;
 mod hostile;
 mod modern;
 mod modern_server;
+mod modern_stdio;
 mod scripted;
 mod sessions;
 mod sse;
@@ -16,3 +18,4 @@ mod sse_server;
 mod stdio;
 mod stdio_failures;
 mod streams;
+mod subscriptions;

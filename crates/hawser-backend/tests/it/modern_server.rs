@@ -1,12 +1,14 @@
 //! A server of the stateless era that does what a test tells it.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use hawser_backend::{Backend, BackendSession, ChildLimit, ClientHello, Unsolicited};
 use hawser_mcp::Revision;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::scripted::{Call, Scripted, answer, hello, json_answer, raw, status};
+use crate::scripted::{Call, Scripted, answer, event, hello, json_answer, raw, status, streamed};
 
 /// Answers with the script, and where that says nothing like a plain modern server: it can be discovered, answers anything
 /// else with what was asked, and knows neither `initialize` nor GET.
@@ -70,4 +72,63 @@ pub(crate) async fn open_modern(server: &Scripted) -> (BackendSession, Unsolicit
 /// What a request said of its sender.
 pub(crate) fn meta<'a>(call: &'a Call, name: &str) -> &'a Value {
     &call.body["params"]["_meta"][format!("io.modelcontextprotocol/{name}")]
+}
+
+/// The server's end of a `subscriptions/listen` stream.
+pub(crate) struct Listening {
+    /// What was asked for.
+    pub(crate) filter: Value,
+    id: Value,
+    events: tokio::sync::mpsc::UnboundedSender<String>,
+}
+
+impl Listening {
+    /// Acknowledges this much.
+    pub(crate) fn acknowledge(&self, filter: &Value) {
+        self.send("notifications/subscriptions/acknowledged", json!({"notifications": filter}), &self.id);
+    }
+
+    /// Tells something that belongs to this stream.
+    pub(crate) fn tell(&self, method: &str, params: Value) {
+        self.send(method, params, &self.id);
+    }
+
+    /// Tells something under any id.
+    pub(crate) fn send(&self, method: &str, mut params: Value, id: &Value) {
+        params["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": id, "x": 1});
+        let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        let _ = self.events.send(event(&message));
+    }
+
+    /// Ends the stream in the orderly way.
+    pub(crate) fn finish(self) {
+        let meta = json!({"io.modelcontextprotocol/subscriptionId": self.id});
+        let result = json!({"resultType": "complete", "_meta": meta});
+        let _ = self.events.send(event(&json!({"jsonrpc": "2.0", "id": self.id, "result": result})));
+    }
+
+    /// Waits until the client has closed the stream.
+    pub(crate) async fn closed(&self) {
+        tokio::time::timeout(Duration::from_secs(10), self.events.closed()).await.expect("the stream is closed");
+    }
+}
+
+/// A modern server whose listening streams are handed to the test.
+pub(crate) async fn listened() -> (Scripted, tokio::sync::mpsc::UnboundedReceiver<Listening>) {
+    let (opened, streams) = tokio::sync::mpsc::unbounded_channel();
+    let server = modern(move |call| {
+        if call.rpc() != "subscriptions/listen" {
+            return None;
+        }
+        let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let (filter, id) = (call.body["params"]["notifications"].clone(), call.body["id"].clone());
+        let _ = opened.send(Listening { filter, id, events });
+        let body = futures_util::stream::unfold(receiver, async |mut receiver| {
+            let chunk: String = receiver.recv().await?;
+            Some((Ok(chunk), receiver))
+        });
+        Some(streamed("text/event-stream", body))
+    })
+    .await;
+    (server, streams)
 }

@@ -1,0 +1,210 @@
+//! What a modern server tells unasked: one stream at a time holds what a session wants, and nothing else gets through.
+
+use std::time::Duration;
+
+use hawser_backend::{BackendSession, Unsolicited};
+use hawser_mcp::{Message, Outcome, Revision};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, timeout};
+
+use crate::modern_server::{Listening, backend, error, listened, modern, open_modern};
+use crate::scripted::{Scripted, hello, outcome, raw};
+
+const LISTS: &str = r#"{"toolsListChanged":true,"resourcesListChanged":true}"#;
+
+async fn adapted(server: &Scripted) -> (BackendSession, Unsolicited) {
+    backend(server).open(&hello(Revision::LATEST)).await.unwrap()
+}
+
+async fn next(streams: &mut UnboundedReceiver<Listening>) -> Listening {
+    timeout(Duration::from_secs(10), streams.recv()).await.expect("a stream is opened").unwrap()
+}
+
+async fn told(unsolicited: &mut Unsolicited) -> (String, Value) {
+    match timeout(Duration::from_secs(10), unsolicited.next()).await.expect("something is told") {
+        Some(Message::Notification(told)) => {
+            (told.method, told.params.map_or(Value::Null, |params| params.read().unwrap()))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Subscribes while the server's side runs.
+async fn subscribe(session: &BackendSession, method: &str, uri: &str) -> Outcome {
+    let params = raw(&json!({"uri": uri}).to_string());
+    outcome(&mut session.request(method, Some(params)).await.unwrap()).await
+}
+
+fn lists() -> Value {
+    serde_json::from_str(LISTS).unwrap()
+}
+
+fn uris(filter: &Value) -> Vec<&str> {
+    filter["resourceSubscriptions"]
+        .as_array()
+        .map(|uris| uris.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_changes_that_a_server_announces_are_asked_for_and_told_as_of_old() {
+    let (server, mut streams) = listened().await;
+    for session in [adapted(&server).await, open_modern(&server).await] {
+        let (session, mut unsolicited) = session;
+        assert!(!session.has_heard_since(Instant::now()));
+        session.listen();
+        session.listen();
+        let stream = next(&mut streams).await;
+        assert_eq!(stream.filter, lists(), "prompts do not change, the server says");
+        stream.acknowledge(&lists());
+        stream.tell("notifications/tools/list_changed", json!({}));
+        assert_eq!(
+            told(&mut unsolicited).await,
+            ("notifications/tools/list_changed".to_owned(), json!({"_meta": {"x": 1}}))
+        );
+        assert!(session.has_heard_since(Instant::now()));
+        drop(session);
+        stream.closed().await;
+        assert!(streams.try_recv().is_err(), "one stream is enough");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_asked_for_does_not_get_through() {
+    let (server, mut streams) = listened().await;
+    let (session, mut unsolicited) = open_modern(&server).await;
+    session.listen();
+    let stream = next(&mut streams).await;
+    // It agrees to more than was asked for.
+    stream.acknowledge(&json!({
+        "toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": false,
+        "resourceSubscriptions": ["x:y"],
+    }));
+    stream.tell("notifications/prompts/list_changed", json!({}));
+    stream.tell("notifications/resources/list_changed", json!({}));
+    stream.tell("notifications/resources/updated", json!({"uri": "x:y"}));
+    stream.tell("notifications/message", json!({"data": 1}));
+    stream.tell("notifications/progress", json!({"progress": 1, "progressToken": 1}));
+    for wrong in [json!(999), json!("1"), Value::Null] {
+        stream.send("notifications/tools/list_changed", json!({}), &wrong);
+    }
+    stream.tell("notifications/tools/list_changed", json!({"last": true}));
+    let (method, params) = told(&mut unsolicited).await;
+    assert_eq!((method.as_str(), &params["last"]), ("notifications/tools/list_changed", &json!(true)));
+    assert!(!session.has_heard_since(Instant::now()), "it does not tell of all its lists");
+}
+
+#[tokio::test]
+async fn another_resource_opens_another_stream_and_the_old_one_is_closed_when_the_new_one_is_acknowledged() {
+    let (server, mut streams) = listened().await;
+    let (session, mut unsolicited) = adapted(&server).await;
+    session.listen();
+    let first = next(&mut streams).await;
+    first.acknowledge(&lists());
+
+    let serving = async {
+        let second = next(&mut streams).await;
+        assert_eq!(uris(&second.filter), ["x:a"]);
+        assert_eq!(second.filter["toolsListChanged"], true);
+        first.tell("notifications/tools/list_changed", json!({"from": "first"}));
+        second.acknowledge(&second.filter.clone());
+        first.closed().await;
+        second
+    };
+    let (answer, second) = tokio::join!(subscribe(&session, "resources/subscribe", "x:a"), serving);
+    assert!(matches!(&answer, Outcome::Result(result) if result.as_str() == "{}"), "{answer:?}");
+    assert_eq!(told(&mut unsolicited).await.1["from"], "first", "nothing that was told is lost");
+    second.tell("notifications/resources/updated", json!({"uri": "x:other"}));
+    second.tell("notifications/resources/updated", json!({"uri": "x:a"}));
+    assert_eq!(told(&mut unsolicited).await.1["uri"], "x:a");
+
+    let serving = async {
+        let third = next(&mut streams).await;
+        assert_eq!(uris(&third.filter), ["x:a", "x:b"]);
+        third.acknowledge(&third.filter.clone());
+        third
+    };
+    let (answer, third) = tokio::join!(subscribe(&session, "resources/subscribe", "x:b"), serving);
+    assert!(matches!(answer, Outcome::Result(_)));
+    second.closed().await;
+    assert!(matches!(subscribe(&session, "resources/unsubscribe", "x:a").await, Outcome::Result(_)));
+    let fourth = next(&mut streams).await;
+    assert_eq!(uris(&fourth.filter), ["x:b"]);
+    fourth.acknowledge(&fourth.filter.clone());
+    third.closed().await;
+}
+
+#[tokio::test]
+async fn a_subscription_is_confirmed_only_if_the_server_agreed_to_it() {
+    let (server, mut streams) = listened().await;
+    let (session, _unsolicited) = adapted(&server).await;
+    let serving = async {
+        let stream = next(&mut streams).await;
+        stream.acknowledge(&json!({"resourceSubscriptions": ["x:other"]}));
+        stream.closed().await;
+    };
+    let (answer, ()) = tokio::join!(subscribe(&session, "resources/subscribe", "x:a"), serving);
+    assert!(matches!(answer, Outcome::Error(_)), "{answer:?}");
+    for wrong in ["{}", r#"{"uri":7}"#] {
+        let answer = outcome(&mut session.request("resources/subscribe", Some(raw(wrong))).await.unwrap()).await;
+        assert!(matches!(answer, Outcome::Error(_)), "{wrong}");
+    }
+    assert!(streams.try_recv().is_err(), "nothing is wanted any more");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_listened_to_is_asked_once() {
+    let server =
+        modern(|call| (call.rpc() == "subscriptions/listen").then(|| error(call, 404, -32601, "no such method"))).await;
+    let (session, mut unsolicited) = adapted(&server).await;
+    session.listen();
+    server.wait_for(|call| call.rpc() == "subscriptions/listen").await;
+    assert!(timeout(Duration::from_millis(1_500), unsolicited.next()).await.is_err() && session.is_open());
+    assert_eq!(server.calls().iter().filter(|call| call.rpc() == "subscriptions/listen").count(), 1);
+    assert!(matches!(subscribe(&session, "resources/subscribe", "x:a").await, Outcome::Error(_)));
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_is_opened_again_after_a_pause_and_what_may_have_been_missed_is_told() {
+    let (server, mut streams) = listened().await;
+    let (session, mut unsolicited) = adapted(&server).await;
+    session.listen();
+    for orderly in [true, false] {
+        let stream = next(&mut streams).await;
+        stream.acknowledge(&lists());
+        if !orderly {
+            for expected in ["notifications/tools/list_changed", "notifications/resources/list_changed"] {
+                assert_eq!(told(&mut unsolicited).await.0, expected);
+            }
+        }
+        let ended = Instant::now();
+        if orderly {
+            stream.finish();
+        } else {
+            drop(stream);
+        }
+        let again = next(&mut streams).await;
+        assert!(ended.elapsed() >= Duration::from_millis(900), "not at once");
+        assert!(!session.has_heard_since(Instant::now()));
+        assert_eq!(again.filter, lists());
+        if orderly {
+            // Not acknowledged: it is not a stream yet, and is given up.
+            again.tell("notifications/tools/list_changed", json!({}));
+            again.closed().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn closing_the_session_closes_its_stream_and_opens_no_other() {
+    let (server, mut streams) = listened().await;
+    let (session, mut unsolicited) = adapted(&server).await;
+    session.listen();
+    let stream = next(&mut streams).await;
+    stream.acknowledge(&lists());
+    session.close().await;
+    stream.closed().await;
+    assert_eq!(timeout(Duration::from_secs(5), unsolicited.next()).await.unwrap(), None);
+    assert!(timeout(Duration::from_millis(1_500), streams.recv()).await.is_err());
+}
