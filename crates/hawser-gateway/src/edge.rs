@@ -3,9 +3,9 @@
 //! Host, Origin, content types, versions and header multiplicity (MCP 2025-11-25, Transports, Streamable HTTP). Pure functions
 //! over the request's head.
 
-use hawser_mcp::{Era, Revision};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
-use http::{HeaderMap, Uri};
+use hawser_mcp::{Era, Revision, header};
+use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::{HeaderMap, HeaderValue, Uri};
 use thiserror::Error;
 
 use crate::config::Hosts;
@@ -143,6 +143,25 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> Result<bool, EdgeError> {
     Ok(!any)
 }
 
+/// What a browser may send from another origin (Fetch standard, CORS preflight): the headers of MCP, and of the mirrored
+/// parameters those that it asks for, since their names are the tools'.
+pub(crate) fn allowed_headers(headers: &HeaderMap) -> HeaderValue {
+    const FIXED: &str = "Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
+                         Mcp-Method, Mcp-Name";
+    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|asked| asked.to_str().ok()).unwrap_or_default();
+    let mut allowed = FIXED.to_owned();
+    for name in asked.split(',').map(str::trim).filter(|name| is_mirrored_parameter(name)) {
+        allowed.push_str(", ");
+        allowed.push_str(name);
+    }
+    HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static(FIXED))
+}
+
+/// Whether a header mirrors a tool's parameter (MCP 2026-07-28, Custom Headers from Tool Parameters).
+pub(crate) fn is_mirrored_parameter(name: &str) -> bool {
+    name.get(..header::PARAM_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(header::PARAM_PREFIX))
+}
+
 /// Checks `MCP-Protocol-Version` of a verb that only the session era has.
 pub(crate) fn legacy_version(headers: &HeaderMap) -> Result<(), EdgeError> {
     match single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?.map(Revision::from_name) {
@@ -155,7 +174,6 @@ pub(crate) fn legacy_version(headers: &HeaderMap) -> Result<(), EdgeError> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -210,6 +228,14 @@ mod tests {
         assert_eq!(post("application/json"), Err(EdgeError::AcceptPost));
         assert_eq!(check_post(&head(&[(CONTENT_TYPE, "text/plain")])), Err(EdgeError::ContentType));
         assert_eq!(check_post(&head(&[])), Err(EdgeError::ContentType));
+    }
+
+    #[test]
+    fn a_browser_may_send_the_parameters_it_asks_for_and_nothing_else() {
+        let asked = head(&[(ACCESS_CONTROL_REQUEST_HEADERS, "mcp-param-region, x-evil, MCP-Param-City")]);
+        let allowed = allowed_headers(&asked);
+        let allowed = allowed.to_str().unwrap();
+        assert!(allowed.ends_with("Mcp-Name, mcp-param-region, MCP-Param-City"), "{allowed}");
     }
 
     proptest! {

@@ -16,6 +16,7 @@ mod dispatch;
 mod edge;
 mod endpoint;
 mod event_log;
+mod extensions;
 mod gateway;
 mod in_flight;
 mod initialize;

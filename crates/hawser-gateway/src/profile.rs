@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::endpoint::Endpoint;
+use crate::extensions;
 
 /// Longest instructions that one backend contributes, in bytes.
 const INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;
@@ -122,6 +123,15 @@ struct Entry {
     doubted: Notify,
 }
 
+impl Entry {
+    fn profile(&self) -> Option<Arc<Profile>> {
+        match &*self.known.borrow() {
+            Known::Profile(profile) => Some(Arc::clone(profile)),
+            Known::NotYet | Known::Failed(_) => None,
+        }
+    }
+}
+
 impl Profiles {
     pub(crate) fn new(backends: usize) -> Self {
         let entry = |_| Entry { known: watch::Sender::new(Known::NotYet), doubted: Notify::new() };
@@ -221,7 +231,25 @@ impl Profiles {
                 object.insert(member.to_owned(), serde_json::json!(true));
             }
         }
+        if let Some(extensions) = self.extensions(era) {
+            capabilities.insert("extensions".to_owned(), extensions);
+        }
         capabilities.into()
+    }
+
+    fn extensions(&self, era: Era) -> Option<serde_json::Value> {
+        let profiles: Vec<_> = self.entries.iter().filter_map(Entry::profile).collect();
+        let faces = profiles.iter().map(|profile| profile.towards(era));
+        extensions::to_declare(era, faces.map(|face| (face.revision.era(), &face.capabilities)))
+    }
+
+    /// The backends that may have methods which only an extension defines.
+    pub(crate) fn with_own_methods(&self) -> Vec<usize> {
+        let has = |entry: &Entry| {
+            let profile = entry.profile()?;
+            profile.in_era(Era::Modern).map(|face| extensions::may_define_methods(&face.capabilities))
+        };
+        self.entries.iter().enumerate().filter(|(_, entry)| has(entry) == Some(true)).map(|(at, _)| at).collect()
     }
 
     /// The backends' instructions for clients of an era, each under its backend's name.

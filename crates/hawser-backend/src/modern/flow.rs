@@ -157,11 +157,9 @@ impl ModernFlow {
 
     /// What a session of the older era has and a stateless server has not.
     fn answer_here(&self) -> Option<Stage> {
-        if !self.modern.adapted {
-            return None;
-        }
         let answer = match self.method.as_str() {
-            method::PING => Ok(RawJson::empty_object()),
+            method::PING if self.modern.adapted => Ok(RawJson::empty_object()),
+            // Whoever holds the session decides its level, in either era; every request is stamped with it.
             method::LOGGING_SET_LEVEL => self.modern.set_level(self.params.as_ref()),
             method::RESOURCES_SUBSCRIBE => return Some(self.subscribe()),
             method::RESOURCES_UNSUBSCRIBE => return Some(self.unsubscribe()),

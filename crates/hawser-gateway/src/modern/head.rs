@@ -8,14 +8,12 @@ use hawser_mcp::{
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::json;
 
-use crate::edge::{EdgeError, PROTOCOL_VERSION, single};
+use crate::edge::{EdgeError, PROTOCOL_VERSION, is_mirrored_parameter, single};
 
 /// `Mcp-Method`.
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// `Mcp-Name`.
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
-/// What the headers of mirrored tool parameters start with.
-const PARAM_PREFIX: &str = "mcp-param-";
 /// Most bytes of a client's capabilities and of its self-description.
 const DECLARED_BYTES_MAX: usize = 4 * 1024;
 
@@ -164,7 +162,7 @@ impl Refused {
 }
 
 fn parameters(headers: &HeaderMap) -> HeaderMap {
-    let found = headers.iter().filter(|(name, _)| name.as_str().starts_with(PARAM_PREFIX));
+    let found = headers.iter().filter(|(name, _)| is_mirrored_parameter(name.as_str()));
     let mut params = HeaderMap::new();
     for (name, value) in found {
         params.append(name, value.clone());

@@ -7,6 +7,7 @@
 mod answer;
 mod call;
 mod discover;
+mod extension_method;
 mod head;
 mod input;
 mod parked;
@@ -86,12 +87,8 @@ pub(crate) fn is_known(endpoint: &Endpoint, name: &str) -> bool {
         | method::LOGGING_SET_LEVEL
         | method::RESOURCES_SUBSCRIBE
         | method::RESOURCES_UNSUBSCRIBE => false,
-        _ => ListKind::of_method(name).is_some() || extensions_route(endpoint, name),
+        _ => ListKind::of_method(name).is_some() || extension_method::may_exist(endpoint, name),
     }
-}
-
-fn extensions_route(_endpoint: &Endpoint, _name: &str) -> bool {
-    false
 }
 
 /// Answers one request.
@@ -122,7 +119,7 @@ async fn answer(caller: &ModernCaller, request: &Request, flight: &mut Flight, o
         method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => {
             tasks::request(caller, request, flight, out).await
         }
-        other => Refused::unknown_method(other).into(),
+        _ => extension_method::request(caller, request, flight, out).await,
     }
 }
 

@@ -1,0 +1,216 @@
+//! What a POST carries: one message of either era, or a batch of the oldest revision.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hawser_identity::Authenticated;
+use hawser_mcp::{
+    Body as Frames, Era, ErrorObject, Message, Request as RpcRequest, Response as RpcResponse, code, method, parse_body,
+};
+use hawser_owner::{Owned, Refusal, Refused};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tracing::warn;
+
+use super::{Inner, require_scopes};
+use crate::audit;
+use crate::credential::Credential;
+use crate::dispatch::{self, Caller};
+use crate::edge::SESSION_ID;
+use crate::endpoint::Endpoint;
+use crate::initialize;
+use crate::modern::{self, ModernCaller};
+use crate::pending::NotPending;
+use crate::refusal::Rejection;
+use crate::reply::{self, Body, Work};
+use crate::resumption::Resumable;
+use crate::session::Session;
+use crate::sessions::Presence;
+
+impl Inner {
+    pub(super) async fn post<B>(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: Authenticated,
+        presented: Option<&str>,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let bytes = self.read_body(body).await?;
+        let frames = parse_body(&bytes, &self.limits.frames)?;
+        if modern::era(headers, &frames)? == Era::Modern {
+            return self.modern(endpoint, authenticated, headers, frames).await;
+        }
+        if let Frames::Single(Message::Request(request)) = &frames
+            && request.method == method::INITIALIZE
+            && presented.is_none()
+        {
+            require_scopes(endpoint, &authenticated)?;
+            return self.initialize(endpoint, &authenticated, request).await;
+        }
+        let session = self.admit(endpoint, &authenticated, presented, operation(&frames)).await?;
+        let caller = self.caller(session, &authenticated);
+        match frames {
+            Frames::Single(message) => self.single(endpoint, &authenticated, caller, message).await,
+            Frames::Batch(_) if !caller.session.revision().allows_batches() => {
+                let text = "batches exist in revision 2025-03-26 only; send one message per request";
+                Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text)))
+            }
+            Frames::Batch(messages) => Ok(self.batch(caller, messages)),
+        }
+    }
+
+    /// A message of the modern era: it stands for itself, whatever session id comes with it (MCP 2026-07-28, Earlier Streamable
+    /// HTTP Revisions).
+    async fn modern(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: Authenticated,
+        headers: &HeaderMap,
+        frames: Frames,
+    ) -> Result<Response<Body>, Rejection> {
+        let request = match frames {
+            Frames::Single(Message::Request(request)) => request,
+            // None is defined; one that nobody knows is accepted and has no effect.
+            Frames::Single(Message::Notification(_)) => {
+                require_scopes(endpoint, &authenticated)?;
+                return Ok(reply::empty(StatusCode::ACCEPTED));
+            }
+            Frames::Single(Message::Response(_)) | Frames::Batch(_) => {
+                let text = "revision 2026-07-28 has neither batches nor responses of clients; send one request";
+                return Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text)));
+            }
+        };
+        let head = match modern::read(headers, &request, |method| modern::is_known(endpoint, method)) {
+            Ok(head) => head,
+            Err(refused) => return Ok(modern::refusal(request.id, &refused)),
+        };
+        require_scopes(endpoint, &authenticated)?;
+        let presence = Presence {
+            capabilities: head.capabilities.clone(),
+            client_info: head.client_info.clone(),
+            log_level: head.log_level.clone(),
+        };
+        let session = self.sessions.pooled(endpoint, &authenticated, presence).await?;
+        let caller = ModernCaller { caller: self.caller(session, &authenticated), head };
+        let work = Work::new(|out| async move { modern::request(&caller, request, &out).await });
+        Ok(work.answer(self.limits.keep_alive).await)
+    }
+
+    fn caller(&self, session: Owned<Arc<Session>>, authenticated: &Authenticated) -> Caller {
+        Caller {
+            session,
+            principal: authenticated.principal().clone(),
+            credential: Credential::of(authenticated),
+            sessions: Arc::clone(&self.sessions),
+            list_page: self.limits.list_page,
+        }
+    }
+
+    async fn initialize(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        authenticated: &Authenticated,
+        request: &RpcRequest,
+    ) -> Result<Response<Body>, Rejection> {
+        let opening = initialize::read(request)?;
+        let revision = opening.revision;
+        let result = initialize::result(endpoint, revision).await;
+        let opened = self.sessions.open(endpoint, authenticated, opening).await;
+        let (id, _session) =
+            opened.inspect_err(|error| warn!(endpoint = endpoint.name(), %error, "no session was opened"))?;
+        let mut response = reply::json(StatusCode::OK, RpcResponse::result(request.id.clone(), result).to_bytes());
+        let id = HeaderValue::try_from(id).map_err(|_| Rejection::Unavailable)?;
+        response.headers_mut().insert(SESSION_ID, id);
+        Ok(response)
+    }
+
+    async fn single(
+        &self,
+        endpoint: &Endpoint,
+        authenticated: &Authenticated,
+        caller: Caller,
+        message: Message,
+    ) -> Result<Response<Body>, Rejection> {
+        match message {
+            Message::Request(request) if request.method == method::INITIALIZE => {
+                let error = ErrorObject::new(code::INVALID_REQUEST, "the session is initialized already");
+                Ok(reply::json(StatusCode::BAD_REQUEST, RpcResponse::error(Some(request.id), &error).to_bytes()))
+            }
+            Message::Request(request) => {
+                let caller = Arc::new(caller);
+                let to = Resumable::new(Arc::clone(&caller));
+                let work = Work::new(|out| async move { dispatch::request(&caller, request, &out).await });
+                Ok(work.answer_resumable(to, self.limits.keep_alive).await)
+            }
+            Message::Notification(notification) => {
+                dispatch::notification(&caller, &notification);
+                Ok(reply::empty(StatusCode::ACCEPTED))
+            }
+            Message::Response(response) => match dispatch::response(&caller, response) {
+                // A late answer is nobody's fault: the call ended first.
+                Ok(()) | Err(NotPending::Late) => Ok(reply::empty(StatusCode::ACCEPTED)),
+                Err(NotPending::Unknown) => {
+                    let error = ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");
+                    Err(Rejection::Invalid(error))
+                }
+                Err(NotPending::OtherClient) => {
+                    let owner = caller.session.owner();
+                    let refused = Refused { reason: Refusal::OtherClient, owner: Some(owner), presented_by: owner };
+                    audit::refused(endpoint.name(), "response", &refused, authenticated);
+                    Err(Rejection::NoSession)
+                }
+            },
+        }
+    }
+
+    /// A batch (2025-03-26, Transports, Sending Messages): requests run side by side, their responses leave as they come.
+    fn batch(&self, caller: Caller, messages: Vec<Result<Message, hawser_mcp::FrameError>>) -> Response<Body> {
+        let mut requests = Vec::new();
+        let mut refused = Vec::new();
+        for message in messages {
+            match message {
+                Ok(Message::Request(request)) if request.method == method::INITIALIZE => {
+                    let error = ErrorObject::new(code::INVALID_REQUEST, "initialize cannot be part of a batch");
+                    refused.push(RpcResponse::error(Some(request.id), &error).to_bytes());
+                }
+                Ok(Message::Request(request)) => requests.push(request),
+                Ok(Message::Notification(notification)) => dispatch::notification(&caller, &notification),
+                Ok(Message::Response(response)) => {
+                    if let Err(NotPending::Unknown | NotPending::OtherClient) = dispatch::response(&caller, response) {
+                        let error =
+                            ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");
+                        refused.push(RpcResponse::error(None, &error).to_bytes());
+                    }
+                }
+                Err(error) => refused.push(RpcResponse::error(None, &error.to_error()).to_bytes()),
+            }
+        }
+        if requests.is_empty() && refused.is_empty() {
+            return reply::empty(StatusCode::ACCEPTED);
+        }
+        let caller = Arc::new(caller);
+        let to = Resumable::new(Arc::clone(&caller));
+        let work = Work::new(|out| async move {
+            for refusal in refused {
+                out.finish(refusal).await;
+            }
+            let running = requests.into_iter().map(|request| dispatch::request(&caller, request, &out));
+            futures_util::future::join_all(running).await;
+        });
+        work.answer_streaming(to, self.limits.keep_alive)
+    }
+}
+
+/// What a message asks for, for the audit log.
+fn operation(frames: &Frames) -> &str {
+    match frames {
+        Frames::Batch(_) => "batch",
+        Frames::Single(Message::Request(request)) => &request.method,
+        Frames::Single(Message::Notification(notification)) => &notification.method,
+        Frames::Single(Message::Response(_)) => "response",
+    }
+}
