@@ -7,13 +7,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use hawser_gateway::{Body, Gateway, GatewayConfig, GatewayDependencies, Hosts, SessionPolicy};
-use hawser_identity::{Authenticator, HttpFetcher, IdentityConfig, Resource};
+use hawser_identity::{Authenticator, Fetch, FetchError, IdentityConfig, Resource};
 use hawser_owner::{Clock, Entropy, KeyRing, KeyRingDocument, SystemEntropy, Timestamp};
 use hawser_store::MemoryStore;
 use http::{Request, Response};
 use http_body_util::Full;
+use url::Url;
 
 use super::build::{endpoints, limits};
 use crate::config::{EndpointSettings, Settings};
@@ -45,9 +47,9 @@ impl LocalGateway {
         let anonymous = true;
         let resource = Resource::new(identifier, format!("Hawser: {}", endpoint.name), Vec::new(), anonymous)
             .map_err(|error| Failure::run(format!("endpoint `{}`: {error}", endpoint.name)))?;
-        let fetcher = HttpFetcher::new().map_err(|error| Failure::run(format!("cannot set up HTTPS: {error}")))?;
-        let authenticator = Authenticator::new(IdentityConfig::default(), None, Arc::clone(&clock), Arc::new(fetcher))
-            .map_err(|error| Failure::run(error.to_string()))?;
+        let authenticator =
+            Authenticator::new(IdentityConfig::default(), None, Arc::clone(&clock), Arc::new(NoIssuers))
+                .map_err(|error| Failure::run(error.to_string()))?;
         let config = GatewayConfig {
             endpoints: endpoints(settings, std::iter::once((endpoint, resource)))?,
             hosts: Hosts { hosts: vec![HOST.to_owned()], origins: Vec::new(), loopback: false },
@@ -89,5 +91,15 @@ impl LocalGateway {
     /// Ends everything that is left: calls, backend sessions, child processes.
     pub(crate) async fn shut_down(&self) {
         self.gateway.shut_down(Duration::ZERO).await;
+    }
+}
+
+/// No token is accepted here, so there are no issuers to ask for keys.
+struct NoIssuers;
+
+#[async_trait]
+impl Fetch for NoIssuers {
+    async fn get(&self, _url: &Url, _bytes_max: usize) -> Result<Bytes, FetchError> {
+        Err(FetchError::NoAnswer("tokens are not accepted here".to_owned()))
     }
 }
