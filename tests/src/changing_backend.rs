@@ -1,6 +1,6 @@
 //! A small MCP server whose lists change: it tells who listens, counts every request, and shows each session what is its.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,10 +16,38 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// What a server of the stateless era states of its lists (2026-07-28, Caching).
+#[derive(Clone, Copy, Debug)]
+pub struct Stated {
+    /// `ttlMs`.
+    pub ttl_ms: u64,
+    /// `cacheScope`.
+    pub scope: &'static str,
+}
+
+/// Somebody who is told of changes.
+struct Listener {
+    stream: mpsc::UnboundedSender<Value>,
+    /// The `_meta` of what it is told.
+    meta: Option<Value>,
+}
+
+impl Listener {
+    fn tell(&self) {
+        let params = self.meta.as_ref().map_or_else(|| json!({}), |meta| json!({ "_meta": meta }));
+        let _ = self.stream.send(json!({
+            "jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": params,
+        }));
+    }
+}
 
 #[derive(Default)]
 struct Inner {
+    /// If it is of the stateless era.
+    stated: Option<Stated>,
+    version: usize,
     tools: Vec<String>,
     /// Tools that one session alone has.
     own_tools: HashMap<String, Vec<String>>,
@@ -27,9 +55,10 @@ struct Inner {
     rotates: bool,
     fails: bool,
     sessions: usize,
+    open: HashSet<String>,
     listed: usize,
     counts: BTreeMap<String, usize>,
-    streams: HashMap<String, mpsc::UnboundedSender<String>>,
+    streams: HashMap<String, Listener>,
 }
 
 #[derive(Clone, Default)]
@@ -41,7 +70,7 @@ impl Shared {
     }
 }
 
-/// A running server of the session era.
+/// A running server, of the session era unless it is said to be of the other one.
 pub struct ChangingBackend {
     shared: Shared,
     url: String,
@@ -63,6 +92,13 @@ impl ChangingBackend {
         Ok(backend)
     }
 
+    /// The same of the stateless era.
+    pub async fn start_modern(tools: &[&str], stated: Stated) -> Result<Self> {
+        let backend = Self::start(tools).await?;
+        backend.shared.lock().stated = Some(stated);
+        Ok(backend)
+    }
+
     /// Its MCP address.
     pub fn url(&self) -> &str {
         &self.url
@@ -78,14 +114,22 @@ impl ChangingBackend {
         let mut inner = self.shared.lock();
         inner.own_tools.entry(session.to_owned()).or_default().push(tool.to_owned());
         if let Some(stream) = inner.streams.get(session) {
-            let _ = stream.send(CHANGED.to_owned());
+            stream.tell();
         }
+    }
+
+    /// Is another server from now on, which offers prompts, too, and knows none of the sessions.
+    pub fn become_another(&self) {
+        let mut inner = self.shared.lock();
+        inner.version += 1;
+        inner.open.clear();
+        inner.streams.clear();
     }
 
     /// Tells everybody who listens that the tools changed.
     pub fn announce(&self) {
         for stream in self.shared.lock().streams.values() {
-            let _ = stream.send(CHANGED.to_owned());
+            stream.tell();
         }
     }
 
@@ -99,13 +143,13 @@ impl ChangingBackend {
         self.shared.lock().fails = fails;
     }
 
-    /// The sessions that listen, in the order they were opened.
+    /// The sessions that listen, in the order they were opened; of the stateless era just those who listen.
     pub fn listening(&self) -> Vec<String> {
         let inner = self.shared.lock();
         let mut sessions: Vec<_> = inner
             .streams
             .iter()
-            .filter(|(_, stream)| !stream.is_closed())
+            .filter(|(_, listener)| !listener.stream.is_closed())
             .map(|(session, _)| session.clone())
             .collect();
         sessions.sort();
@@ -132,32 +176,74 @@ impl Drop for ChangingBackend {
 async fn handle(State(shared): State<Shared>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     let name = message.get("method").and_then(Value::as_str).unwrap_or(method.as_str()).to_owned();
-    let session = headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let mut inner = shared.lock();
     *inner.counts.entry(name.clone()).or_default() += 1;
+    if let Some(stated) = inner.stated {
+        return modern(&mut inner, stated, &name, &message);
+    }
+    let session = headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let result = match name.as_str() {
         "initialize" => {
             inner.sessions += 1;
             let session = format!("session-{:04}", inner.sessions);
+            inner.open.insert(session.clone());
             let revision = message.pointer("/params/protocolVersion").cloned().unwrap_or_default();
-            let capabilities = json!({ "tools": { "listChanged": true } });
-            let info = json!({ "name": "changing", "version": "1" });
-            let result = json!({ "protocolVersion": revision, "capabilities": capabilities, "serverInfo": info });
+            let info = json!({ "name": "changing", "version": inner.version.to_string() });
+            let result =
+                json!({ "protocolVersion": revision, "capabilities": capabilities(&inner), "serverInfo": info });
             return ([("mcp-session-id", session)], respond(&message, &result)).into_response();
         }
         _ if session.is_empty() => return StatusCode::BAD_REQUEST.into_response(),
-        "GET" => return listen(&mut inner, session),
+        _ if !inner.open.contains(&session) => return StatusCode::NOT_FOUND.into_response(),
+        "GET" => return listen(&mut inner, session, None, None),
         "DELETE" => {
+            inner.open.remove(&session);
             inner.streams.remove(&session);
             return StatusCode::NO_CONTENT.into_response();
         }
         "tools/list" if inner.fails => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        "tools/list" => list(&mut inner, &session),
+        "tools/list" => json!({ "tools": list(&mut inner, &session) }),
         "tools/call" => json!({ "content": [{ "type": "text", "text": session }] }),
+        "prompts/list" => json!({ "prompts": [] }),
         "ping" => json!({}),
         _ => return StatusCode::ACCEPTED.into_response(),
     };
     respond(&message, &result)
+}
+
+fn capabilities(inner: &Inner) -> Value {
+    let mut capabilities = json!({ "tools": { "listChanged": true } });
+    if inner.version > 0 {
+        capabilities["prompts"] = json!({});
+    }
+    capabilities
+}
+
+fn modern(inner: &mut Inner, stated: Stated, name: &str, message: &Value) -> Response {
+    let mut result = match name {
+        "server/discover" => json!({ "supportedVersions": ["2026-07-28"], "capabilities": capabilities(inner) }),
+        "tools/list" if inner.fails => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        "tools/list" => json!({ "tools": list(inner, "") }),
+        "tools/call" => json!({ "content": [{ "type": "text", "text": "called" }] }),
+        "subscriptions/listen" => {
+            let meta = json!({ SUBSCRIPTION_ID: message["id"] });
+            let params = json!({ "_meta": meta, "notifications": { "toolsListChanged": true } });
+            let acknowledged =
+                json!({ "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params });
+            inner.sessions += 1;
+            let number = inner.sessions;
+            return listen(inner, format!("listener-{number:04}"), Some(meta), Some(acknowledged));
+        }
+        _ => {
+            let error = json!({ "code": -32601, "message": "Method not found" });
+            let body = json!({ "jsonrpc": "2.0", "id": message["id"], "error": error }).to_string();
+            return (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        }
+    };
+    result["resultType"] = json!("complete");
+    result["ttlMs"] = json!(stated.ttl_ms);
+    result["cacheScope"] = json!(stated.scope);
+    respond(message, &result)
 }
 
 fn list(inner: &mut Inner, session: &str) -> Value {
@@ -169,13 +255,16 @@ fn list(inner: &mut Inner, session: &str) -> Value {
         tools.rotate_left(by);
     }
     let tools: Vec<_> = tools.iter().map(|name| json!({ "name": name, "inputSchema": { "type": "object" } })).collect();
-    json!({ "tools": tools })
+    tools.into()
 }
 
-fn listen(inner: &mut Inner, session: String) -> Response {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    inner.streams.insert(session, sender);
-    let events = stream::unfold(receiver, |mut receiver| async {
+fn listen(inner: &mut Inner, listener: String, meta: Option<Value>, first: Option<Value>) -> Response {
+    let (stream, receiver) = mpsc::unbounded_channel();
+    if let Some(first) = first {
+        let _ = stream.send(first);
+    }
+    inner.streams.insert(listener, Listener { stream, meta });
+    let events = stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<Value>| async {
         let message = receiver.recv().await?;
         Some((format!("data: {message}\n\n"), receiver))
     });

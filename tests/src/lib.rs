@@ -28,7 +28,7 @@ mod tool;
 
 pub use answer::{Answer, StreamEvent};
 pub use capture::{Capture, Captured, Sender, Side};
-pub use changing_backend::ChangingBackend;
+pub use changing_backend::{ChangingBackend, Stated};
 pub use everything::Everything;
 pub use fixture::{Fixture, Speaks};
 pub use gateway::{Gateway, Hawser, time_backend};

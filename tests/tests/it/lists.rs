@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hawser_tests::{ChangingBackend, Gateway, OddBackend, Person, Script, called_text, odd_stdio, until};
+use hawser_tests::{ChangingBackend, Gateway, OddBackend, Person, Script, Stated, called_text, odd_stdio, until};
 use serde_json::{Value, json};
 
 /// Long before anything is forgotten by time alone.
@@ -191,4 +191,58 @@ async fn a_cursor_is_good_in_every_session_of_its_owner_while_the_list_is_the_sa
         ensure!(code == -32602, "{code}");
         Ok(())
     })
+}
+
+#[tokio::test]
+async fn a_modern_backend_says_how_long_its_lists_are_good_and_for_whom() -> Result<()> {
+    let hour = 3_600_000;
+    // What is stated; how often it is read for alice twice and then for bob.
+    for (stated, alone, together) in [
+        (Stated { ttl_ms: hour, scope: "public" }, 1, 1),
+        (Stated { ttl_ms: hour, scope: "private" }, 1, 2),
+        (Stated { ttl_ms: 0, scope: "public" }, 2, 3),
+        (Stated { ttl_ms: 0, scope: "private" }, 2, 3),
+    ] {
+        let backend = ChangingBackend::start_modern(&["one"], stated).await?;
+        let gateway = gateway_of(&json!({ "b": { "url": backend.url() } })).await?;
+        let (mut alice, mut bob) = (open(&gateway, "alice").await?, open(&gateway, "bob").await?);
+        let before = backend.count("tools/list");
+        ensure!(alice.tools().await? == ["b_one"] && alice.tools().await? == ["b_one"]);
+        ensure!(backend.count("tools/list") == before + alone, "{stated:?}: {}", backend.count("tools/list") - before);
+        ensure!(bob.tools().await? == ["b_one"]);
+        let read = backend.count("tools/list") - before;
+        ensure!(read == together, "{stated:?}: read {read} times");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_modern_backend_that_announces_a_change_is_read_again_for_everybody() -> Result<()> {
+    let stated = Stated { ttl_ms: 3_600_000, scope: "public" };
+    let backend = ChangingBackend::start_modern(&["one"], stated).await?;
+    let gateway = gateway_of(&json!({ "b": { "url": backend.url() } })).await?;
+    let (mut alice, mut bob) = (open(&gateway, "alice").await?, open(&gateway, "bob").await?);
+    ensure!(alice.tools().await? == ["b_one"] && bob.tools().await? == ["b_one"]);
+    until("the backend is listened to", SOON, async || Ok((!backend.listening().is_empty()).then_some(()))).await?;
+    backend.set_tools(&["two"]);
+    backend.announce();
+    for person in [&mut bob, &mut alice] {
+        until("the change is listed", SOON, async || Ok((person.tools().await? == ["b_two"]).then_some(()))).await?;
+    }
+    Ok(())
+}
+
+/// What a client may expect is what the backend is now, not what it was when the gateway started.
+#[tokio::test]
+async fn a_backend_that_has_become_another_is_asked_again() -> Result<()> {
+    let (backend, gateway, mut alice) = stage(&["one"]).await?;
+    let declared = async || {
+        let mut bob = Person::log_in(&gateway.mcp()?, "bob").await?;
+        let declared = bob.open().await?.capabilities.as_ref().context("no capabilities")?;
+        anyhow::Ok(declared.get().contains("prompts"))
+    };
+    ensure!(!declared().await?);
+    backend.become_another();
+    called_text(&alice.call("b_one", json!({})).await?)?;
+    until("new clients are told", 2 * SOON, async || Ok(declared().await?.then_some(()))).await
 }
