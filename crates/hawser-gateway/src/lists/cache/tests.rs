@@ -84,6 +84,14 @@ async fn a_list_of_one_session_is_nobody_elses() {
     let another = Place { session: Some(session(2)), ..shared };
     assert_ne!(cache.known(&another).unwrap().id, mine.id);
     assert!(cache.known(&Place { session: Some(session(2)), ..place(bob) }).is_none());
+    // Whatever is said of it, and whatever is for everyone else.
+    let public = || stated(MINUTE, CacheScope::Public);
+    let mine = obtain(&cache, &own, &["mine", "too"], public()).await;
+    assert!(cache.known(&place(bob)).is_none());
+    let everyones = obtain(&cache, &place(bob), &["all"], public()).await;
+    assert_eq!(fresh(&cache, &own).unwrap().id, mine.id);
+    assert!(fresh(&cache, &Place { session: Some(session(3)), ..place(bob) }).is_none(), "not read in that session");
+    assert_eq!(fresh(&cache, &place(bob)).unwrap().id, everyones.id);
     cache.forget(&own);
     assert_ne!(cache.known(&own).unwrap().id, mine.id);
 }
