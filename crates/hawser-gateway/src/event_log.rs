@@ -206,8 +206,9 @@ impl EventLog {
         let Some(found) = state.streams.get_mut(&stream) else { return };
         found.over = Some(Instant::now());
         found.work = None;
+        let unread = found.reader.is_none();
         let reader = found.reader.as_mut().and_then(|reader| reader.waker.take());
-        if state.closed && reader.is_none() {
+        if state.closed && unread {
             self.remove(&mut state, stream);
         }
         drop(state);
@@ -414,6 +415,7 @@ impl Stream {
 
     fn leave_if(&mut self, hit: &impl Fn(&Attached) -> bool) -> Option<Waker> {
         let reader = self.reader.take_if(|reader| hit(reader))?;
+        self.work = None;
         if self.kind == StreamKind::Standing {
             self.over = Some(Instant::now());
         }

@@ -230,3 +230,69 @@ pub(crate) fn may_have_changed(session: &Session) -> Vec<(&'static str, Bytes)> 
     });
     lists.chain(updated).collect()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::allowance::Allowance;
+    use crate::config::ReplayLimits;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn log(limits: ReplayLimits) -> Arc<EventLog> {
+        EventLog::new(1, Allowance::new(limits).share(None))
+    }
+
+    /// Work that says something, waits, and answers; it tells when it is over, one way or the other.
+    fn work() -> (Work, oneshot::Sender<()>, oneshot::Receiver<()>) {
+        let (go, gone_on) = oneshot::channel();
+        let (over, told) = oneshot::channel::<()>();
+        let work = Work::new(|out| async move {
+            let _over = over;
+            out.message(Bytes::from_static(b"said")).await;
+            if gone_on.await.is_ok() {
+                out.finish(Bytes::from_static(b"answer")).await;
+            }
+        });
+        (work, go, told)
+    }
+
+    async fn next(reader: &mut Reader) -> Option<Bytes> {
+        let event = timeout(SOON, poll_fn(|context| reader.poll_event(context))).await.unwrap();
+        event.map(|(_, message)| message)
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_without_a_reader_is_there_for_the_next() {
+        let log = log(ReplayLimits::default());
+        let stream = log.open(StreamKind::Call, &Credential::default(), None).stream();
+        let (work, go, told) = work();
+        go_on(&log, Some(stream), work);
+        let (mut reader, _) = log.resume(stream, 0, &Credential::default()).unwrap();
+        assert_eq!(next(&mut reader).await.as_deref(), Some(&b"said"[..]));
+        go.send(()).unwrap();
+        assert_eq!(next(&mut reader).await.as_deref(), Some(&b"answer"[..]));
+        assert_eq!(next(&mut reader).await, None);
+        assert!(timeout(SOON, told).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_is_given_up_where_as_many_go_on_as_may() {
+        let log = log(ReplayLimits { session_unread: 1, ..ReplayLimits::default() });
+        let (first, go, told) = work();
+        go_on(&log, None, first);
+        let stream = log.open(StreamKind::Call, &Credential::default(), None).stream();
+        let (second, _go, given_up) = work();
+        go_on(&log, Some(stream), second);
+        assert!(timeout(SOON, given_up).await.unwrap().is_err());
+        assert_eq!(log.resume(stream, 0, &Credential::default()).unwrap_err(), NotResumed::Gone);
+        go.send(()).unwrap();
+        assert!(timeout(SOON, told).await.unwrap().is_err());
+    }
+}
