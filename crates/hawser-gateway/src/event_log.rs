@@ -5,7 +5,9 @@
 //! being read for the first time and being read again are the same thing. Events are dropped oldest first, but never from under
 //! a connected reader, unless its own stream alone is over its bound.
 
-use std::collections::{BTreeMap, VecDeque};
+mod stream;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use self::stream::{Attached, Stream};
 use crate::allowance::Share;
 use crate::config::ReplayLimits;
 use crate::credential::{Credential, Revocation};
@@ -47,32 +50,6 @@ pub(crate) enum StreamKind {
     Call,
     /// A GET: what belongs to no call.
     Standing,
-}
-
-#[derive(Debug)]
-struct Stream {
-    kind: StreamKind,
-    /// The position of the oldest event that is kept; the first ever is 1.
-    first: u64,
-    events: VecDeque<Bytes>,
-    bytes: usize,
-    /// Since when nothing is added any more.
-    over: Option<Instant>,
-    reader: Option<Attached>,
-    /// The work of a call, where its reader drives it.
-    work: Option<Driving>,
-    /// Who adds events and waits until they are read.
-    writer: Option<Waker>,
-}
-
-#[derive(Debug)]
-struct Attached {
-    number: u64,
-    /// The position that is read next.
-    at: u64,
-    unread_bytes: usize,
-    credential: Credential,
-    waker: Option<Waker>,
 }
 
 /// Reads one stream; the only one that does.
@@ -356,73 +333,6 @@ impl State {
             found.reader = Some(Attached { number, at, unread_bytes, credential, waker: None });
         }
         self.last_reader
-    }
-}
-
-impl Stream {
-    fn new(kind: StreamKind, work: Option<Driving>) -> Self {
-        Self { kind, first: 1, events: VecDeque::new(), bytes: 0, over: None, reader: None, work, writer: None }
-    }
-
-    /// The position that the next event gets.
-    fn next(&self) -> u64 {
-        self.first + self.events.len() as u64
-    }
-
-    fn lag(&self) -> Option<Lag> {
-        let reader = self.reader.as_ref()?;
-        let events = usize::try_from(self.next() - reader.at).unwrap_or(usize::MAX);
-        Some(Lag { events, bytes: reader.unread_bytes })
-    }
-
-    /// Whether its oldest event may be dropped without taking it from a connected reader.
-    fn may_lose(&self) -> bool {
-        !self.events.is_empty() && self.reader.as_ref().is_none_or(|reader| reader.at > self.first)
-    }
-
-    fn drop_oldest(&mut self) -> Option<usize> {
-        let dropped = self.events.pop_front()?;
-        self.first += 1;
-        self.bytes -= dropped.len();
-        Some(dropped.len())
-    }
-
-    /// The next event for the reader of this number.
-    fn read(&mut self, number: u64, context: &Context<'_>) -> Poll<Option<(u64, Bytes)>> {
-        let Some(reader) = self.reader.as_mut().filter(|reader| reader.number == number) else {
-            return Poll::Ready(None);
-        };
-        let at = reader.at;
-        let index = usize::try_from(at - self.first).unwrap_or(usize::MAX);
-        match self.events.get(index) {
-            Some(event) => {
-                reader.at += 1;
-                reader.unread_bytes -= event.len();
-                Poll::Ready(Some((at, event.clone())))
-            }
-            None if self.over.is_some() => Poll::Ready(None),
-            None => {
-                reader.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// The reader goes, if it is the one of this number where one is given; gives who has to hear of it.
-    fn leave(&mut self, number: Option<u64>) -> Option<Waker> {
-        self.leave_if(&|reader| number.is_none_or(|number| reader.number == number))
-    }
-
-    fn leave_if(&mut self, hit: &impl Fn(&Attached) -> bool) -> Option<Waker> {
-        let reader = self.reader.take_if(|reader| hit(reader))?;
-        self.work = None;
-        if self.kind == StreamKind::Standing {
-            self.over = Some(Instant::now());
-        }
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
-        reader.waker
     }
 }
 

@@ -23,24 +23,18 @@ use tracing::error;
 
 use crate::audit;
 use crate::config::{GatewayConfig, Hosts, Limits};
-use crate::credential::{Credential, Revocation};
+use crate::credential::Revocation;
 use crate::edge::{self, EdgeError, LAST_EVENT_ID, SESSION_ID};
 use crate::endpoint::Endpoint;
-use crate::event_log::{StreamKind, StreamNumber};
+use crate::get::{Get, RESUMING};
 use crate::lists::ListCache;
-use crate::outbox::StandingReader;
 use crate::profile::BackendReport;
 use crate::refusal::{self, Rejection};
-use crate::reply::{self, Body, Got};
-use crate::resumption::{self, EventWriter, Resumed};
+use crate::reply::{self, Body};
 use crate::session::Session;
 use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
 use crate::survey;
 
-/// A GET stream may outlive its access token by this much.
-const TOKEN_GRACE: Duration = Duration::from_secs(30);
-/// What taking up a stream is called in the audit log.
-const RESUMING: &str = "GET with Last-Event-ID";
 /// How often memory is cleared of sessions whose time is up.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -265,64 +259,8 @@ impl Inner {
         let last = edge::single(&parts.headers, &LAST_EVENT_ID, "Last-Event-ID")?.filter(|id| !id.is_empty());
         let operation = if last.is_some() { RESUMING } else { "GET" };
         let session = self.admit(endpoint, authenticated, presented, operation).await?;
-        let credential = Credential::of(authenticated);
-        let Some(last) = last else {
-            return Ok(self.listen(&session, authenticated, session.outbox.open(&credential), 0));
-        };
-        let claims = resumption::open_id(&self.sessions, &session, authenticated, last).map_err(|refused| {
-            audit::refused(endpoint.name(), RESUMING, &refused, authenticated);
-            Rejection::NoSession
-        })?;
-        match resumption::resume(&session, &claims, &credential) {
-            Resumed::Standing(reader) => Ok(self.listen(&session, authenticated, reader, claims.position)),
-            Resumed::StandingLost => {
-                let reader = session.outbox.open(&credential);
-                for (method, changed) in resumption::may_have_changed(&session) {
-                    session.outbox.send_or_keep(method, &changed);
-                }
-                Ok(self.listen(&session, authenticated, reader, 0))
-            }
-            Resumed::Call(reader) => {
-                let stream = (StreamKind::Call, reader.stream());
-                Ok(self.stream(&session, authenticated, Got::Call(reader), stream, claims.position))
-            }
-            // What browsers take for "do not come again" (WHATWG HTML, 9.2.3), and other clients for an end.
-            Resumed::Complete => Ok(reply::empty(StatusCode::NO_CONTENT)),
-            Resumed::Gone => Err(Rejection::EventsGone),
-        }
-    }
-
-    /// A stream for what belongs to no call, and whatever makes backends say it.
-    fn listen(
-        &self,
-        session: &Arc<Session>,
-        authenticated: &Authenticated,
-        reader: StandingReader,
-        position: u64,
-    ) -> Response<Body> {
-        for upstream in session.upstreams() {
-            upstream.listen();
-            if upstream.has_subscriptions() && upstream.opened().is_none() {
-                // Restored with subscriptions: the client waits for what only an open backend session can say.
-                upstream.recover(session);
-            }
-        }
-        let stream = (StreamKind::Standing, reader.stream());
-        self.stream(session, authenticated, Got::Standing(reader), stream, position)
-    }
-
-    fn stream(
-        &self,
-        session: &Arc<Session>,
-        authenticated: &Authenticated,
-        from: Got,
-        (kind, stream): (StreamKind, StreamNumber),
-        position: u64,
-    ) -> Response<Body> {
-        let (principal, client_id) = (authenticated.principal(), authenticated.client_id());
-        let writer = EventWriter::new(&self.sessions, session, principal, client_id, kind, stream);
-        let token_lives = authenticated.expires().map(|expires| expires.since(self.sessions.now()) + TOKEN_GRACE);
-        reply::get_stream(from, position, writer, token_lives, self.limits.keep_alive)
+        let get = Get { sessions: &self.sessions, authenticated, keep_alive: self.limits.keep_alive };
+        get.answer(&session, last)
     }
 
     async fn delete(

@@ -18,6 +18,7 @@ mod endpoint;
 mod event_log;
 mod extensions;
 mod gateway;
+mod get;
 mod in_flight;
 mod initialize;
 mod lists;

@@ -120,7 +120,7 @@ const SESSIONS: &[Row] = &[
         "self-description | 4 KiB each |",
         &[("hawser-gateway/src/initialize.rs", "DECLARED_BYTES_MAX: usize = 4 * 1024;")],
     ),
-    ("has expired | 30 s |", &[("hawser-gateway/src/gateway.rs", "TOKEN_GRACE: Duration = Duration::from_secs(30);")]),
+    ("has expired | 30 s |", &[("hawser-gateway/src/get.rs", "TOKEN_GRACE: Duration = Duration::from_secs(30);")]),
     ("between comments | 15 s |", &[("hawser-gateway/src/config.rs", "keep_alive: Duration::from_secs(15),")]),
     ("one page of a list | 1000 |", &[("hawser-gateway/src/config.rs", "list_page: 1000,")]),
     (

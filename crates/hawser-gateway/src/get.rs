@@ -1,0 +1,92 @@
+//! What a GET of the session era is answered with: a stream for what belongs to no call, or one that is taken up again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hawser_identity::Authenticated;
+use hawser_owner::Owned;
+use http::{Response, StatusCode};
+
+use crate::audit;
+use crate::credential::Credential;
+use crate::event_log::{StreamKind, StreamNumber};
+use crate::outbox::StandingReader;
+use crate::refusal::Rejection;
+use crate::reply::{self, Body, Got};
+use crate::resumption::{self, EventWriter, Resumed};
+use crate::session::Session;
+use crate::sessions::Sessions;
+
+/// What taking up a stream is called in the audit log.
+pub(crate) const RESUMING: &str = "GET with Last-Event-ID";
+/// A GET stream may outlive its access token by this much.
+const TOKEN_GRACE: Duration = Duration::from_secs(30);
+
+/// A GET, and who sent it.
+pub(crate) struct Get<'a> {
+    pub(crate) sessions: &'a Arc<Sessions>,
+    pub(crate) authenticated: &'a Authenticated,
+    pub(crate) keep_alive: Duration,
+}
+
+impl Get<'_> {
+    /// The stream that comes after the event `last`, or a new one.
+    pub(crate) fn answer(
+        &self,
+        session: &Owned<Arc<Session>>,
+        last: Option<&str>,
+    ) -> Result<Response<Body>, Rejection> {
+        let credential = Credential::of(self.authenticated);
+        let Some(last) = last else {
+            return Ok(self.listen(session, session.outbox.open(&credential), 0));
+        };
+        let opened = resumption::open_id(self.sessions, session, self.authenticated, last);
+        let claims = opened.map_err(|refused| {
+            audit::refused(session.endpoint().name(), RESUMING, &refused, self.authenticated);
+            Rejection::NoSession
+        })?;
+        match resumption::resume(session, &claims, &credential) {
+            Resumed::Standing(reader) => Ok(self.listen(session, reader, claims.position)),
+            Resumed::StandingLost => {
+                let reader = session.outbox.open(&credential);
+                for (method, changed) in resumption::may_have_changed(session) {
+                    session.outbox.send_or_keep(method, &changed);
+                }
+                Ok(self.listen(session, reader, 0))
+            }
+            Resumed::Call(reader) => {
+                let stream = (StreamKind::Call, reader.stream());
+                Ok(self.stream(session, Got::Call(reader), stream, claims.position))
+            }
+            // What browsers take for "do not come again" (WHATWG HTML, 9.2.3), and other clients for an end.
+            Resumed::Complete => Ok(reply::empty(StatusCode::NO_CONTENT)),
+            Resumed::Gone => Err(Rejection::EventsGone),
+        }
+    }
+
+    /// A stream for what belongs to no call, and whatever makes backends say it.
+    fn listen(&self, session: &Arc<Session>, reader: StandingReader, position: u64) -> Response<Body> {
+        for upstream in session.upstreams() {
+            upstream.listen();
+            if upstream.has_subscriptions() && upstream.opened().is_none() {
+                // Restored with subscriptions: the client waits for what only an open backend session can say.
+                upstream.recover(session);
+            }
+        }
+        let stream = (StreamKind::Standing, reader.stream());
+        self.stream(session, Got::Standing(reader), stream, position)
+    }
+
+    fn stream(
+        &self,
+        session: &Arc<Session>,
+        from: Got,
+        (kind, stream): (StreamKind, StreamNumber),
+        position: u64,
+    ) -> Response<Body> {
+        let (principal, client_id) = (self.authenticated.principal(), self.authenticated.client_id());
+        let writer = EventWriter::new(self.sessions, session, principal, client_id, kind, stream);
+        let token_lives = self.authenticated.expires().map(|expires| expires.since(self.sessions.now()) + TOKEN_GRACE);
+        reply::get_stream(from, position, writer, token_lives, self.keep_alive)
+    }
+}
