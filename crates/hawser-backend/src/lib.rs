@@ -1,10 +1,10 @@
-//! Connections to MCP servers of the session era: streamable HTTP (revisions 2025-03-26 to 2025-11-25), HTTP+SSE (the
-//! transport of 2024-11-05), and child processes that speak over stdio (these also 2024-11-05, which has the same framing
-//! there).
+//! Connections to MCP servers of both eras: stateless (2026-07-28, "modern") and with sessions (2025-03-26 to 2025-11-25,
+//! "legacy"), over streamable HTTP and with child processes that speak over stdio; and over HTTP+SSE, the transport of
+//! 2024-11-05. Which era a server speaks is found out; one that speaks both is spoken to in its client's.
 //!
-//! - [`Backend`]: one configured server. [`Backend::open`] performs `initialize` and gives a session;
+//! - [`Backend`]: one configured server. [`Backend::open`] gives a session;
 //! - [`BackendSession`]: one session, with the capabilities of the *end* client, so that the server asks only for what
-//!   somebody can answer;
+//!   somebody can answer. With a modern server it is an adapter for a legacy client, and passes everything for a modern one;
 //! - [`WeakBackendSession`]: the same session for who must not keep it open;
 //! - [`Exchange`]: one request in flight, as the ordered stream of what belongs to it, the response last;
 //! - [`Unsolicited`]: what the server says outside of any exchange.

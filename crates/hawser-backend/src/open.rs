@@ -157,11 +157,14 @@ impl Attempt<'_> {
         let mut learnt = self.opening.learnt();
         // The probe was answered after all: it is just slow to start.
         let mut found = self.discovery.take();
-        if let Some(exchange) = &mut self.silent
-            && let Some(discovery) = late(exchange).await
-        {
-            learnt.modern = Spoken::Yes;
-            found = Some(discovery);
+        if let Some(exchange) = &mut self.silent {
+            if let Some(discovery) = late(exchange).await {
+                learnt.modern = Spoken::Yes;
+                found = Some(discovery);
+            } else if !self.backend.is_stdio() {
+                // What answers out of order may still say so.
+                learnt.modern = Spoken::Unknown;
+            }
         }
         self.backend.known.learn(learnt, found);
         let Some((core, unsolicited)) = self.way else {

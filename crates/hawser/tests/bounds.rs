@@ -181,6 +181,49 @@ const BACKENDS: &[Row] = &[
         &[("hawser-backend/src/config.rs", "request_timeout_max: Duration::from_mins(30),")],
     ),
     ("answer to `initialize` | 1000 |", &[("hawser-backend/src/hello.rs", "MESSAGES_MAX: usize = 1000;")]),
+    ("spoken to as of old | 5 s |", &[("hawser-backend/src/config.rs", "probe_timeout: Duration::from_secs(5),")]),
+    (
+        "as it states, at most 24 hours |",
+        &[("hawser-backend/src/known.rs", "FRESH_MAX: Duration = Duration::from_hours(24);")],
+    ),
+    (
+        "one such header | 4096; 8 KiB |",
+        &[
+            ("hawser-backend/src/modern/tools.rs", "TOOLS_MAX: usize = 4096;"),
+            ("hawser-backend/src/modern/metadata.rs", "VALUE_BYTES_MAX: usize = 8 * 1024;"),
+        ],
+    ),
+    (
+        "passed on; their bytes | 64; 8 KiB |",
+        &[
+            ("hawser-backend/src/modern/metadata.rs", "PASSED_MAX: usize = 64;"),
+            ("hawser-backend/src/modern/metadata.rs", "PASSED_BYTES_MAX: usize = 8 * 1024;"),
+        ],
+    ),
+    (
+        "of one round; of one task | 16; 32; 256 |",
+        &[
+            ("hawser-backend/src/modern/adapter.rs", "ROUNDS_MAX: u32 = 16;"),
+            ("hawser-mcp/src/input_required.rs", "INPUT_REQUESTS_MAX: usize = 32;"),
+            ("hawser-backend/src/modern/task.rs", "KEYS_MAX: usize = 256;"),
+        ],
+    ),
+    (
+        "50 ms to 5 minutes, as the backend says; 1 s if it says nothing |",
+        &[
+            ("hawser-backend/src/modern/task.rs", "POLL_MIN: Duration = Duration::from_millis(50);"),
+            ("hawser-backend/src/modern/task.rs", "POLL_MAX: Duration = Duration::from_mins(5);"),
+            ("hawser-backend/src/modern/task.rs", "POLL_DEFAULT: Duration = Duration::from_secs(1);"),
+        ],
+    ),
+    ("looks at a task in a row | 5 |", &[("hawser-backend/src/modern/task.rs", "FAILURES_MAX: u32 = 5;")]),
+    (
+        "is opened again | 1 s to 1 minute |",
+        &[
+            ("hawser-backend/src/modern/subscriptions.rs", "PAUSE_MIN: Duration = Duration::from_secs(1);"),
+            ("hawser-backend/src/modern/subscriptions.rs", "PAUSE_MAX: Duration = Duration::from_mins(1);"),
+        ],
+    ),
     (
         "an event id | 1024 bytes each |",
         &[

@@ -148,7 +148,7 @@ pub(crate) fn start(port: &Port, modern: &Arc<Modern>) {
             let over = port.state.over().clone();
             tokio::select! {
                 () = over.cancelled() => {}
-                () = (Keeper { port, modern, failures: 0, missed: false }).keep() => {}
+                () = (Keeper { port, modern, failures: 0, missed: false, refused: None }).keep() => {}
             }
         });
     }
@@ -161,6 +161,8 @@ struct Keeper {
     failures: u32,
     /// There was a break, in which something may have changed.
     missed: bool,
+    /// The change of the wish that the server does not suit.
+    refused: Option<u64>,
 }
 
 /// An acknowledged stream.
@@ -191,36 +193,12 @@ impl Keeper {
         loop {
             wanted.mark_unchanged();
             let (change, filter) = self.modern.subscriptions.filter();
-            if filter.is_empty() {
-                stream = None;
-                self.hold(change, None);
-            } else if stream.as_ref().is_none_or(|stream| stream.asked != filter) {
-                match self.open(&filter).await {
-                    Ok(opened) => {
-                        if let Some(mut old) = stream.take() {
-                            self.drain(&mut old).await;
-                        }
-                        self.hold(change, Some(&opened));
-                        self.tell_what_was_missed(&opened.filter).await;
-                        stream = Some(opened);
-                    }
-                    Err(NoStream::Over) => return,
-                    Err(NoStream::NotOffered) => {
-                        stream = None;
-                        self.hold(change, None);
-                        if wanted.changed().await.is_err() {
-                            return;
-                        }
-                        continue;
-                    }
-                    Err(NoStream::Failed) => {
-                        self.hold(change, stream.as_ref());
-                        self.pause(&mut wanted).await;
-                        continue;
-                    }
+            if let Err(over) = self.suit(&mut stream, change, &filter).await {
+                match over {
+                    NoStream::Over => return,
+                    NoStream::NotOffered | NoStream::Failed => self.pause(&mut wanted).await,
                 }
-            } else {
-                self.hold(change, stream.as_ref());
+                continue;
             }
             let Some(current) = &mut stream else {
                 if wanted.changed().await.is_err() {
@@ -228,26 +206,56 @@ impl Keeper {
                 }
                 continue;
             };
-            let ended = tokio::select! {
+            tokio::select! {
                 biased;
                 changed = wanted.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    false
                 }
-                () = read(&self.port, current) => true,
-            };
-            if ended {
-                if current.since.elapsed() >= GOOD_STREAM {
-                    self.failures = 0;
+                () = read(&self.port, current) => {
+                    if current.since.elapsed() >= GOOD_STREAM {
+                        self.failures = 0;
+                    }
+                    stream = None;
+                    self.missed = true;
+                    self.hold(change, None);
+                    self.pause(&mut wanted).await;
                 }
-                stream = None;
-                self.missed = true;
-                self.hold(change, None);
-                self.pause(&mut wanted).await;
             }
         }
+    }
+
+    /// Makes the stream suit the wish, and says what came of it.
+    async fn suit(&mut self, stream: &mut Option<Stream>, change: u64, filter: &ListenFilter) -> Result<(), NoStream> {
+        let suits = stream.as_ref().is_some_and(|stream| stream.asked == *filter);
+        if filter.is_empty() {
+            *stream = None;
+        } else if !suits && self.refused != Some(change) {
+            match self.open(filter).await {
+                Ok(mut opened) => {
+                    if let Some(mut old) = stream.take() {
+                        let _ = timeout(Duration::ZERO, read(&self.port, &mut old)).await;
+                        if lists(&old.filter) == lists(&opened.filter) {
+                            // What is told of lists is told without a break.
+                            opened.since = old.since;
+                        }
+                    }
+                    self.hold(change, Some(&opened));
+                    self.tell_what_was_missed(&opened.filter).await;
+                    *stream = Some(opened);
+                    return Ok(());
+                }
+                // It is not asked again before something else is wanted; what it told before, it goes on telling.
+                Err(NoStream::NotOffered) => self.refused = Some(change),
+                Err(other) => {
+                    self.hold(change, stream.as_ref());
+                    return Err(other);
+                }
+            }
+        }
+        self.hold(change, stream.as_ref());
+        Ok(())
     }
 
     /// Waits longer each time. A new wish does not wait, but for what all wait.
@@ -298,7 +306,7 @@ impl Keeper {
                 NoStream::Over
             }
             BackendError::Closed { .. } | BackendError::Gone { .. } => NoStream::Over,
-            BackendError::Refused { status: 401 | 403, .. } | BackendError::Protocol { .. } => NoStream::NotOffered,
+            BackendError::Refused { status: 400..=405, .. } | BackendError::Protocol { .. } => NoStream::NotOffered,
             _ => NoStream::Failed,
         }
     }
@@ -307,11 +315,6 @@ impl Keeper {
         let filter = stream.map(|stream| stream.filter.clone()).unwrap_or_default();
         let since = stream.map(|stream| stream.since);
         self.modern.subscriptions.held.send_replace(Held { change, filter, since });
-    }
-
-    /// What is there already of a stream that is given up.
-    async fn drain(&self, old: &mut Stream) {
-        let _ = timeout(Duration::ZERO, read(&self.port, old)).await;
     }
 
     /// After a break nobody knows what would have been told, so all may have changed.
@@ -371,6 +374,11 @@ fn both(asked: &ListenFilter, acknowledged: &ListenFilter) -> ListenFilter {
         resource_subscriptions: uris.filter(|uri| acknowledged.resource_subscriptions.contains(uri)).cloned().collect(),
         task_ids: Vec::new(),
     }
+}
+
+/// What a filter says of lists.
+const fn lists(filter: &ListenFilter) -> (bool, bool, bool) {
+    (filter.tools_list_changed, filter.prompts_list_changed, filter.resources_list_changed)
 }
 
 /// Whether a notification carries the id of this stream.

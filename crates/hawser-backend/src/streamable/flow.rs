@@ -64,6 +64,14 @@ pub(super) enum Kind {
     InSession,
     /// One of the stateless era: nothing is taken up again, and what is refused says something about the server's era.
     Stateless,
+    /// `subscriptions/listen`, which is not taken for a verdict on the era: everything else may work.
+    Listening,
+}
+
+impl Kind {
+    const fn is_modern(self) -> bool {
+        matches!(self, Self::Stateless | Self::Listening)
+    }
 }
 
 /// Where a stream stands, for taking it up again.
@@ -122,12 +130,12 @@ impl HttpFlow {
 
     /// Everything on the request's own stream belongs to it; only its response ends it.
     fn sort(&mut self, message: Message) -> Option<ExchangeItem> {
-        if self.kind != Kind::Stateless {
+        if !self.kind.is_modern() {
             self.link.state.heard(&message, Some(self.id));
         }
         match message {
             Message::Notification(notification) => Some(ExchangeItem::Notification(notification)),
-            Message::Request(request) if self.kind == Kind::Stateless => {
+            Message::Request(request) if self.kind.is_modern() => {
                 // "The server MUST NOT send independent JSON-RPC requests on this stream"; nor may they be answered.
                 tracing::debug!(backend = %self.link.config.name, method = %request.method, "a request of a modern server is ignored");
                 None
@@ -271,7 +279,7 @@ impl HttpFlow {
     /// The stream ended too early: "the client SHOULD attempt to poll it by reconnecting" if it has an event id.
     fn interrupted(&mut self, reason: &str) -> Result<(), BackendError> {
         // "Resumable SSE streams via `Last-Event-ID` are not supported" (2026-07-28).
-        let final_break = self.kind == Kind::Stateless || self.position.last_event_id.is_none();
+        let final_break = self.kind.is_modern() || self.position.last_event_id.is_none();
         if final_break || self.fruitless >= FRUITLESS_MAX {
             return Err(self.lost(reason));
         }
@@ -313,12 +321,13 @@ impl HttpFlow {
     }
 
     fn refused(&mut self, status: StatusCode, body: &Bytes) -> Result<(), BackendError> {
-        let verdict = if self.kind == Kind::Stateless {
+        let verdict = if self.kind.is_modern() {
             judge_stateless(status, body, &self.link.config.limits, self.id)
         } else {
             judge(status, self.link.in_session(), body, &self.link.config.limits, Some(self.id))
         };
         match verdict {
+            Verdict::SessionGone if self.kind == Kind::Listening => Err(self.link.refused(status)),
             Verdict::SessionGone => Err(self.link.gone()),
             Verdict::Refused => Err(self.link.refused(status)),
             Verdict::Answer(outcome) => {

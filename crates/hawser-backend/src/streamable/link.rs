@@ -50,6 +50,7 @@ impl HttpLink {
     /// Sends a request; with `metadata` one of the stateless era.
     pub(crate) fn begin(self: &Arc<Self>, id: u64, request: &Request, metadata: Option<&HeaderMap>) -> HttpFlow {
         let kind = match (metadata, request.method.as_str()) {
+            (Some(_), method::SUBSCRIPTIONS_LISTEN) => Kind::Listening,
             (Some(_), _) => Kind::Stateless,
             (None, method::INITIALIZE) => Kind::Opening,
             (None, _) => Kind::InSession,

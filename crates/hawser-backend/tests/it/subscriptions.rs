@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use hawser_backend::{BackendSession, Unsolicited};
 use hawser_mcp::{Message, Outcome, Revision};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout};
 
 use crate::modern_server::{Listening, backend, error, listened, modern, open_modern};
-use crate::scripted::{Scripted, hello, outcome, raw};
+use crate::scripted::{Scripted, event, hello, outcome, raw, status, streamed};
 
 const LISTS: &str = r#"{"toolsListChanged":true,"resourcesListChanged":true}"#;
 
@@ -163,6 +164,57 @@ async fn a_server_that_cannot_be_listened_to_is_asked_once() {
     assert!(timeout(Duration::from_millis(1_500), unsolicited.next()).await.is_err() && session.is_open());
     assert_eq!(server.calls().iter().filter(|call| call.rpc() == "subscriptions/listen").count(), 1);
     assert!(matches!(subscribe(&session, "resources/subscribe", "x:a").await, Outcome::Error(_)));
+}
+
+#[tokio::test]
+async fn a_refusal_to_listen_says_nothing_of_all_else() {
+    for code in [400, 404, 405] {
+        let server = modern(move |call| (call.rpc() == "subscriptions/listen").then(|| status(code))).await;
+        let (session, _unsolicited) = adapted(&server).await;
+        assert!(matches!(subscribe(&session, "resources/subscribe", "x:a").await, Outcome::Error(_)));
+        assert!(session.is_open(), "{code}");
+        assert!(matches!(subscribe(&session, "resources/subscribe", "x:a").await, Outcome::Error(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_resource_that_is_refused_does_not_cost_the_stream_that_is_there() {
+    let (opened, mut acknowledged) = tokio::sync::mpsc::unbounded_channel();
+    let server = modern(move |call| {
+        if call.rpc() != "subscriptions/listen" {
+            return None;
+        }
+        let filter = call.body["params"]["notifications"].clone();
+        if filter.get("resourceSubscriptions").is_some() {
+            return Some(error(call, 400, -32602, "no such resource"));
+        }
+        let meta = json!({"io.modelcontextprotocol/subscriptionId": call.body["id"]});
+        let tell = |method: &str, params: Value| event(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
+        let first = tell("notifications/subscriptions/acknowledged", json!({"notifications": filter, "_meta": meta}));
+        let body = futures_util::stream::iter([Ok(first)]).chain(futures_util::stream::pending());
+        let alive = Alive(opened.clone());
+        let body = body.map(move |chunk| {
+            let _alive = &alive;
+            chunk
+        });
+        Some(streamed("text/event-stream", body))
+    })
+    .await;
+    let (session, _unsolicited) = adapted(&server).await;
+    session.listen();
+    server.wait_for(|call| call.rpc() == "subscriptions/listen").await;
+    assert!(matches!(subscribe(&session, "resources/subscribe", "x:a").await, Outcome::Error(_)));
+    assert!(session.has_heard_since(Instant::now()));
+    assert!(acknowledged.try_recv().is_err(), "the first stream is still open");
+}
+
+/// Tells when it is dropped.
+struct Alive(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
 }
 
 #[tokio::test]
