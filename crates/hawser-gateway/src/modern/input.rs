@@ -40,7 +40,7 @@ pub(super) async fn call(
     };
     let responses = members.get("inputResponses");
     let Some(presented) = members.get("requestState") else {
-        return first_round(caller, request, target, responses.is_some(), flight, out).await;
+        return first_round(caller, request, target, flight, out).await;
     };
     let waits = match open(caller, request, &presented) {
         Ok(waits) => waits,
@@ -68,28 +68,23 @@ pub(super) async fn call(
             finish(caller, request, upstream.position(), rest)
         }
         Waits::Nobody { nonce } => match use_up(caller, &nonce).await {
-            Ok(()) => first_round(caller, request, target, false, flight, out).await,
+            Ok(()) => first_round(caller, request, target, flight, out).await,
             Err(answer) => answer,
         },
     }
 }
 
-/// Sends the request to the first backend that has a result for it.
+/// Sends the request to the first backend that has a result for it. Answers without a state belong to no earlier request: a
+/// modern backend may know them, towards a legacy one they are left out, and it asks.
 async fn first_round(
     caller: &ModernCaller,
     request: &Request,
     target: &Target<'_>,
-    answers: bool,
     flight: &mut Flight,
     out: &Out,
 ) -> Answer {
     let mut last = Answer::over("no backend answers this");
     for upstream in &target.upstreams {
-        // A legacy backend that asked always gave a state; without it the call would silently begin anew.
-        if answers && matches!(upstream.open(caller.session()).await, Ok(opened) if opened.era() == Era::Legacy) {
-            let text = "`inputResponses` came without the `requestState` that they belong to";
-            return Answer::refused(&ErrorObject::new(code::INVALID_PARAMS, text));
-        }
         let rest = start(caller, request, upstream, target, None, flight, out).await;
         last = finish(caller, request, upstream.position(), rest);
         if last.is_result() {
