@@ -34,6 +34,14 @@ impl Revision {
             Self::Modern => "2026-07-28",
         }
     }
+
+    /// Scenarios of extensions that its requirement set does not run along.
+    fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Legacy => &[],
+            Self::Modern => &["sep-2640-skills-directory", "sep-2640-skills-enumeration", "sep-2640-skills-manifest"],
+        }
+    }
 }
 
 /// How a check ended; the later the better.
@@ -127,15 +135,26 @@ impl Suite {
     pub(super) fn run(&self, name: &str, revision: Revision, url: &str) -> Result<Verdicts> {
         let folder = self.results.join(name);
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        let mut command = Command::new(&self.node);
-        command.arg(self.package.join("dist/index.js")).args(["server", "--url", url]);
-        command.args(["--requirements", revision.name(), "--output-dir"]).arg(&folder).current_dir(&folder);
-        let outcome = exec::run_quietly(&mut command, LIMIT).with_context(|| format!("the suite, {name}"))?;
-        fs::write(folder.join("output.txt"), &outcome.output).context("keeping the suite's output")?;
+        let mut command = self.command(url, &folder);
+        command.args(["--requirements", revision.name()]);
+        let mut output = exec::run_quietly(&mut command, LIMIT).with_context(|| format!("the suite, {name}"))?.output;
+        for scenario in revision.extensions() {
+            let mut command = self.command(url, &folder);
+            command.args(["--scenario", scenario, "--spec-version", revision.name()]);
+            output += &exec::run_quietly(&mut command, LIMIT).with_context(|| format!("{scenario}, {name}"))?.output;
+        }
+        fs::write(folder.join("output.txt"), &output).context("keeping the suite's output")?;
         let verdicts = read(&folder)?;
         // The exit code says that something failed, which the verdicts tell better; without any, nothing ran.
-        ensure!(!verdicts.is_empty(), "the suite found nothing to check:\n{}", outcome.output);
+        ensure!(!verdicts.is_empty(), "the suite found nothing to check:\n{output}");
         Ok(verdicts)
+    }
+
+    fn command(&self, url: &str, results: &Path) -> Command {
+        let mut command = Command::new(&self.node);
+        command.arg(self.package.join("dist/index.js")).args(["server", "--url", url, "--output-dir"]);
+        command.arg(results).current_dir(results);
+        command
     }
 }
 
