@@ -119,8 +119,8 @@ impl<'a> Measurement<'a> {
                 missed("is lost", lost)
             }
             Cell::Across(revision) => {
-                let lost = judge::losses(self.reference(revision)?, &verdicts);
-                let judged = self.inherent.judge(cell.name(), lost);
+                let reference = self.reference(revision)?;
+                let judged = self.inherent.judge(cell.name(), reference, judge::losses(reference, &verdicts));
                 println!("    {} checks lost as listed in {INHERENT}", judged.expected);
                 let mut complaints = missed("is lost and not listed", judged.unexpected);
                 let kept = judged.kept.into_iter();

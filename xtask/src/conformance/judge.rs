@@ -66,8 +66,23 @@ struct Entry {
     cell: String,
     /// Why no gateway can keep them.
     reason: String,
-    /// Ids of checks by scenario.
-    checks: BTreeMap<String, BTreeSet<String>>,
+    /// The checks by scenario.
+    checks: BTreeMap<String, Ids>,
+}
+
+/// The checks of a scenario.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    These(BTreeSet<String>),
+    Every(Every),
+}
+
+/// Every check that holds without the gateway.
+#[derive(Deserialize)]
+enum Every {
+    #[serde(rename = "all")]
+    All,
 }
 
 /// What the comparison of losses with the list says.
@@ -89,7 +104,11 @@ impl Inherent {
         for entry in &entries {
             ensure!(!entry.reason.trim().is_empty(), "a loss without a reason in `{}`", entry.cell);
             for (scenario, ids) in &entry.checks {
-                for id in ids {
+                let each = match ids {
+                    Ids::These(ids) => ids.iter().map(String::as_str).collect(),
+                    Ids::Every(Every::All) => vec!["all"],
+                };
+                for id in each {
                     ensure!(seen.insert((&entry.cell, scenario, id)), "{scenario}/{id} is listed twice");
                 }
             }
@@ -102,12 +121,21 @@ impl Inherent {
         self.0.iter().map(|entry| entry.cell.as_str()).collect()
     }
 
-    /// Compares what a cell lost with the list: they must be the same.
-    pub(super) fn judge(&self, cell: &str, losses: Vec<Loss>) -> Judgement {
+    /// Compares what a cell lost of `reference` with the list: they must be the same.
+    pub(super) fn judge(&self, cell: &str, reference: &Verdicts, losses: Vec<Loss>) -> Judgement {
         let mut listed: BTreeSet<Check> = BTreeSet::new();
         for entry in self.0.iter().filter(|entry| entry.cell == cell) {
             for (scenario, ids) in &entry.checks {
-                listed.extend(ids.iter().map(|id| Check { scenario: scenario.clone(), id: id.clone() }));
+                match ids {
+                    Ids::These(ids) => {
+                        listed.extend(ids.iter().map(|id| Check { scenario: scenario.clone(), id: id.clone() }));
+                    }
+                    Ids::Every(Every::All) => {
+                        let held = reference.iter().filter(|(_, verdict)| verdict.status == Status::Success);
+                        listed
+                            .extend(held.map(|(check, _)| check).filter(|check| check.scenario == *scenario).cloned());
+                    }
+                }
             }
         }
         let mut judgement = Judgement::default();
@@ -163,11 +191,21 @@ mod tests {
         let reference =
             verdicts(&[("listed", Status::Success), ("other", Status::Success), ("passes", Status::Success)]);
         let lost = losses(&reference, &verdicts(&[("passes", Status::Success)]));
-        let judgement = inherent.judge("c", lost.clone());
+        let judgement = inherent.judge("c", &reference, lost.clone());
         assert_eq!(judgement.expected, 1);
         assert_eq!(judgement.unexpected.iter().map(|loss| loss.check.id.as_str()).collect::<Vec<_>>(), ["other"]);
         assert_eq!(judgement.kept, [check("passes")]);
-        assert_eq!(inherent.judge("another cell", lost).unexpected.len(), 2);
+        assert_eq!(inherent.judge("another cell", &reference, lost).unexpected.len(), 2);
+    }
+
+    #[test]
+    fn a_scenario_may_be_lost_as_a_whole() {
+        let inherent = Inherent::read("- { cell: c, reason: r, checks: { s: all } }").unwrap();
+        let reference = verdicts(&[("a", Status::Success), ("b", Status::Success), ("n", Status::Skipped)]);
+        let all = inherent.judge("c", &reference, losses(&reference, &verdicts(&[])));
+        assert_eq!((all.expected, all.unexpected.len(), all.kept.len()), (2, 0, 0));
+        let some = inherent.judge("c", &reference, losses(&reference, &verdicts(&[("a", Status::Success)])));
+        assert_eq!(some.kept, [check("a")]);
     }
 
     #[test]
