@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::suite::{Check, Status, Verdicts};
 
+/// The check that every message is as its schema has it. The suite adds it to each scenario; it is never lost.
+const WIRE: &str = "wire-schema-valid";
+
 /// A check that is worse than in the run it is compared with.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Loss {
@@ -78,7 +81,7 @@ enum Ids {
     Every(Every),
 }
 
-/// Every check that holds without the gateway.
+/// Every check that holds without the gateway, but for messages as such: those are valid in any case.
 #[derive(Deserialize)]
 enum Every {
     #[serde(rename = "all")]
