@@ -135,8 +135,8 @@ impl Inherent {
                     }
                     Ids::Every(Every::All) => {
                         let held = reference.iter().filter(|(_, verdict)| verdict.status == Status::Success);
-                        listed
-                            .extend(held.map(|(check, _)| check).filter(|check| check.scenario == *scenario).cloned());
+                        let of = |check: &&Check| check.scenario == *scenario && check.id != WIRE;
+                        listed.extend(held.map(|(check, _)| check).filter(of).cloned());
                     }
                 }
             }
@@ -204,10 +204,11 @@ mod tests {
     #[test]
     fn a_scenario_may_be_lost_as_a_whole() {
         let inherent = Inherent::read("- { cell: c, reason: r, checks: { s: all } }").unwrap();
-        let reference = verdicts(&[("a", Status::Success), ("b", Status::Success), ("n", Status::Skipped)]);
-        let all = inherent.judge("c", &reference, losses(&reference, &verdicts(&[])));
+        let (held, wire) = (Status::Success, super::WIRE);
+        let reference = verdicts(&[("a", held), ("b", held), ("n", Status::Skipped), (wire, held)]);
+        let all = inherent.judge("c", &reference, losses(&reference, &verdicts(&[(wire, held)])));
         assert_eq!((all.expected, all.unexpected.len(), all.kept.len()), (2, 0, 0));
-        let some = inherent.judge("c", &reference, losses(&reference, &verdicts(&[("a", Status::Success)])));
+        let some = inherent.judge("c", &reference, losses(&reference, &verdicts(&[("a", held), (wire, held)])));
         assert_eq!(some.kept, [check("a")]);
     }
 
