@@ -4,20 +4,19 @@
 //! [`Sessions::admit`] is the only way to a session. It decides ownership from the sealed id before it looks anything up, so a
 //! stranger's request causes neither a store read nor a backend connection, and leaves the owner's session and timers alone.
 
+mod ending;
 mod pool;
+mod room;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use hawser_backend::BackendSession;
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{
-    Binding, Clock, Entropy, EntropyError, KeyRing, Owned, OwnerDigest, PrincipalKind, Proven, Refusal, Refused,
-    SealError, Standing, Timestamp,
+    Binding, Clock, Entropy, EntropyError, KeyRing, Owned, Proven, Refusal, Refused, SealError, Standing, Timestamp,
 };
 use hawser_store::{Key, Store, StoreError};
 use thiserror::Error;
@@ -27,7 +26,6 @@ use crate::allowance::Allowance;
 use crate::audit;
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
 use crate::config::{Limits, SessionPolicy};
-use crate::credential::Revocation;
 use crate::endpoint::Endpoint;
 use crate::places::{Full, Place, Places};
 use crate::record::{self, SessionRecord, StoredParts, StoredSession};
@@ -35,12 +33,8 @@ use crate::session::{Session, SessionParts};
 
 pub(crate) use pool::{PoolKey, Presence};
 
-/// A tombstone outlives the handle by this much, for clocks that differ.
-const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
-/// Longest wait for backends to let go when the node stops.
-const END_LIMIT: Duration = Duration::from_secs(6);
-/// How many sessions are set aside for one that needs a place, should others be quicker to take what gets free.
-const MAKING_ROOM_MAX: usize = 8;
+use ending::{TOMBSTONE_MARGIN, is_over};
+
 /// Locks that order restoring and ending of sessions; a session always uses the same one.
 const SHARDS: usize = 64;
 
@@ -332,97 +326,6 @@ impl Sessions {
         }
     }
 
-    /// Ends a session for good: the tombstone is durable before anything else happens.
-    pub(crate) async fn terminate(&self, session: &Arc<Session>, reason: &'static str) -> Result<(), StoreError> {
-        let _ordered = self.shard(session.key()).lock().await;
-        self.bury(session.key(), session.owner(), session.endpoint().path()).await?;
-        audit::terminated(session.endpoint().name(), session.owner(), reason);
-        session.mark_terminated();
-        // Another object may have taken its place meanwhile: restored, before the tombstone was there.
-        let held = self.live.pin().get(&session.key()).cloned().filter(|held| !Arc::ptr_eq(held, session));
-        for ended in held.iter().chain([session]) {
-            ended.mark_terminated();
-            self.release(ended);
-        }
-        Ok(())
-    }
-
-    /// A credential was revoked: its streams and calls end, wherever they are, and with `sessions` also every session that was
-    /// opened under the grant.
-    pub(crate) async fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
-        for session in self.live.pin().values() {
-            session.outbox.revoke(revocation);
-            session.in_flight.revoke(revocation);
-            session.parked.revoke(revocation);
-        }
-        if sessions {
-            self.terminate_grant(revocation.grant).await;
-        }
-    }
-
-    async fn terminate_grant(&self, grant: &str) {
-        let opened: Vec<_> =
-            self.live.pin().values().filter(|session| session.grant() == Some(grant)).cloned().collect();
-        for session in opened {
-            // Cut off at once; the tombstone follows. Should the store fail now, the revoked grant itself still keeps the
-            // session from being restored.
-            session.mark_terminated();
-            if let Err(error) = self.terminate(&session, "grant_revoked").await {
-                warn!(%error, "a session under a revoked grant could not be buried; it stays closed on this node");
-            }
-        }
-    }
-
-    /// Ends every session whose grant is found revoked.
-    pub(crate) async fn recheck_grants(&self) {
-        let Some(grants) = &self.config.grants else { return };
-        let opened_under: HashSet<String> =
-            self.live.pin().values().filter_map(|session| session.grant().map(str::to_owned)).collect();
-        for grant in opened_under {
-            match grants.is_revoked(&grant).await {
-                Ok(true) => self.terminate_grant(&grant).await,
-                Ok(false) => {}
-                Err(error) => warn!(%error, "the grant of a session could not be looked up"),
-            }
-        }
-    }
-
-    /// Drops sessions whose time is up from memory. Their ids are refused by time alone.
-    pub(crate) async fn sweep(&self) {
-        let now = self.now();
-        let over: Vec<_> = self.live.pin().values().filter(|session| is_over(session, now)).cloned().collect();
-        for session in over {
-            let _ordered = self.shard(session.key()).lock().await;
-            if is_over(&session, now) {
-                self.release(&session);
-            }
-        }
-        for session in self.live.pin().values() {
-            session.pending.expire();
-            session.events.expire();
-            session.parked.expire();
-        }
-    }
-
-    /// Stops serving: streams end at once, calls get `grace` to finish, then everything of this node ends. The sessions
-    /// themselves stay valid.
-    pub(crate) async fn shut_down(&self, grace: Duration) {
-        self.closing.store(true, Ordering::Release);
-        let sessions: Vec<_> = self.live.pin().values().cloned().collect();
-        for session in &sessions {
-            session.outbox.close();
-        }
-        let finished = futures_util::future::join_all(sessions.iter().map(|session| session.in_flight.drained()));
-        let _ = tokio::time::timeout(grace, finished).await;
-        let ends = sessions.into_iter().map(|session| async move {
-            self.note_use(&session).await;
-            session.end().await;
-        });
-        if tokio::time::timeout(END_LIMIT, futures_util::future::join_all(ends)).await.is_err() {
-            warn!("some backends did not let go in time");
-        }
-    }
-
     /// Writes when a session was last used and what its client asked for, so that both survive a restart.
     pub(crate) async fn note_use(&self, session: &Arc<Session>) {
         if session.is_pooled() {
@@ -447,11 +350,6 @@ impl Sessions {
         }
     }
 
-    async fn bury(&self, key: SessionKey, owner: OwnerDigest, endpoint: &str) -> Result<(), StoreError> {
-        let ttl = self.config.policy.lifetime + TOMBSTONE_MARGIN;
-        self.config.store.put(&row(key)?, record::tombstone(owner, endpoint, self.now()), Some(ttl)).await
-    }
-
     /// Puts a session into memory, in place of one of the same id that was set aside.
     fn insert(&self, session: &Arc<Session>) -> Arc<Session> {
         let replaced = self.live.pin().insert(session.key(), Arc::clone(session)).cloned();
@@ -472,54 +370,6 @@ impl Sessions {
         tokio::spawn(async move { session.end().await });
     }
 
-    /// A place for one more session. Where none is free a quiet session makes way: it can be restored from its id, so nobody is
-    /// logged out; only where all are busy is the new one refused.
-    async fn place(&self, owner: OwnerDigest, authenticated: &Authenticated) -> Result<Place, Full> {
-        let counted = (authenticated.principal().kind() != PrincipalKind::Anonymous).then_some(owner);
-        for _ in 0..MAKING_ROOM_MAX {
-            let full = match self.places.take(counted) {
-                Ok(place) => return Ok(place),
-                Err(full) => full,
-            };
-            let quiet = match full {
-                Full::Owner => self.quietest(|session| session.owner() == owner),
-                Full::Total => self.quietest(|_| true),
-            };
-            self.set_aside(&quiet.ok_or(full)?).await;
-        }
-        self.places.take(counted)
-    }
-
-    /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
-    pub(crate) fn take_an_idle_child(&self, except: &Session) -> Option<BackendSession> {
-        let holders: Vec<_> = self.live.pin().values().filter(|session| session.children() > 0).cloned().collect();
-        let mut of_owner: HashMap<[u8; OwnerDigest::BYTES], usize> = HashMap::new();
-        for session in &holders {
-            *of_owner.entry(*session.owner().as_bytes()).or_default() += session.children();
-        }
-        let mut others: Vec<_> = holders.iter().filter(|session| session.key() != except.key()).collect();
-        others.sort_by_key(|session| {
-            let count = of_owner.get(session.owner().as_bytes()).copied().unwrap_or(0);
-            (session.owner() != except.owner(), std::cmp::Reverse(count), session.last_used())
-        });
-        others.into_iter().find_map(|session| session.take_an_idle_child())
-    }
-
-    async fn set_aside(&self, session: &Arc<Session>) {
-        let _ordered = self.shard(session.key()).lock().await;
-        self.note_use(session).await;
-        // It may have become busy while its record was written.
-        if session.is_quiet() {
-            self.release(session);
-        }
-    }
-
-    fn quietest(&self, of: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
-        let live = self.live.pin();
-        let quiet = live.values().filter(|session| of(session) && session.is_quiet());
-        quiet.min_by_key(|session| session.last_used()).cloned()
-    }
-
     fn shard(&self, key: SessionKey) -> &tokio::sync::Mutex<()> {
         // The key is random, so any byte spreads it evenly; the index stays below the number of shards.
         &self.shards[usize::from(key.0[0]) % SHARDS]
@@ -534,12 +384,6 @@ fn refuse<T>(proven: Proven<SessionClaims>, standing: Standing, now: Timestamp) 
         Ok(_) => Refused { reason: Refusal::Unknown, owner: Some(owner), presented_by: owner },
     };
     Err(AdmitError::Refused(refused))
-}
-
-/// A session that works is not idle, however long ago its owner last sent something.
-fn is_over(session: &Session, now: Timestamp) -> bool {
-    let idle = now.since(session.last_used()).as_secs() > session.idle_seconds() && session.is_idle();
-    now >= session.expires() || idle
 }
 
 fn unknown_client() -> RawJson {

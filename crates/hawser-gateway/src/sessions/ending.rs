@@ -1,0 +1,126 @@
+//! How sessions end: by their owner, by revocation, by time, or with the node.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hawser_owner::{OwnerDigest, Timestamp};
+use hawser_store::StoreError;
+use tracing::warn;
+
+use super::{Sessions, row};
+use crate::audit;
+use crate::claims::SessionKey;
+use crate::credential::Revocation;
+use crate::record;
+use crate::session::Session;
+
+/// A tombstone outlives the handle by this much, for clocks that differ.
+pub(super) const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
+/// Longest wait for backends to let go when the node stops.
+const END_LIMIT: Duration = Duration::from_secs(6);
+
+impl Sessions {
+    /// Ends a session for good: the tombstone is durable before anything else happens.
+    pub(crate) async fn terminate(&self, session: &Arc<Session>, reason: &'static str) -> Result<(), StoreError> {
+        let _ordered = self.shard(session.key()).lock().await;
+        self.bury(session.key(), session.owner(), session.endpoint().path()).await?;
+        audit::terminated(session.endpoint().name(), session.owner(), reason);
+        session.mark_terminated();
+        // Another object may have taken its place meanwhile: restored, before the tombstone was there.
+        let held = self.live.pin().get(&session.key()).cloned().filter(|held| !Arc::ptr_eq(held, session));
+        for ended in held.iter().chain([session]) {
+            ended.mark_terminated();
+            self.release(ended);
+        }
+        Ok(())
+    }
+
+    /// A credential was revoked: its streams and calls end, wherever they are, and with `sessions` also every session that was
+    /// opened under the grant.
+    pub(crate) async fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
+        for session in self.live.pin().values() {
+            session.outbox.revoke(revocation);
+            session.in_flight.revoke(revocation);
+            session.parked.revoke(revocation);
+        }
+        if sessions {
+            self.terminate_grant(revocation.grant).await;
+        }
+    }
+
+    async fn terminate_grant(&self, grant: &str) {
+        let opened: Vec<_> =
+            self.live.pin().values().filter(|session| session.grant() == Some(grant)).cloned().collect();
+        for session in opened {
+            // Cut off at once; the tombstone follows. Should the store fail now, the revoked grant itself still keeps the
+            // session from being restored.
+            session.mark_terminated();
+            if let Err(error) = self.terminate(&session, "grant_revoked").await {
+                warn!(%error, "a session under a revoked grant could not be buried; it stays closed on this node");
+            }
+        }
+    }
+
+    /// Ends every session whose grant is found revoked.
+    pub(crate) async fn recheck_grants(&self) {
+        let Some(grants) = &self.config.grants else { return };
+        let opened_under: HashSet<String> =
+            self.live.pin().values().filter_map(|session| session.grant().map(str::to_owned)).collect();
+        for grant in opened_under {
+            match grants.is_revoked(&grant).await {
+                Ok(true) => self.terminate_grant(&grant).await,
+                Ok(false) => {}
+                Err(error) => warn!(%error, "the grant of a session could not be looked up"),
+            }
+        }
+    }
+
+    /// Drops sessions whose time is up from memory. Their ids are refused by time alone.
+    pub(crate) async fn sweep(&self) {
+        let now = self.now();
+        let over: Vec<_> = self.live.pin().values().filter(|session| is_over(session, now)).cloned().collect();
+        for session in over {
+            let _ordered = self.shard(session.key()).lock().await;
+            if is_over(&session, now) {
+                self.release(&session);
+            }
+        }
+        for session in self.live.pin().values() {
+            session.pending.expire();
+            session.events.expire();
+            session.parked.expire();
+        }
+    }
+
+    /// Stops serving: streams end at once, calls get `grace` to finish, then everything of this node ends. The sessions
+    /// themselves stay valid.
+    pub(crate) async fn shut_down(&self, grace: Duration) {
+        self.closing.store(true, Ordering::Release);
+        let sessions: Vec<_> = self.live.pin().values().cloned().collect();
+        for session in &sessions {
+            session.outbox.close();
+        }
+        let finished = futures_util::future::join_all(sessions.iter().map(|session| session.in_flight.drained()));
+        let _ = tokio::time::timeout(grace, finished).await;
+        let ends = sessions.into_iter().map(|session| async move {
+            self.note_use(&session).await;
+            session.end().await;
+        });
+        if tokio::time::timeout(END_LIMIT, futures_util::future::join_all(ends)).await.is_err() {
+            warn!("some backends did not let go in time");
+        }
+    }
+
+    pub(super) async fn bury(&self, key: SessionKey, owner: OwnerDigest, endpoint: &str) -> Result<(), StoreError> {
+        let ttl = self.config.policy.lifetime + TOMBSTONE_MARGIN;
+        self.config.store.put(&row(key)?, record::tombstone(owner, endpoint, self.now()), Some(ttl)).await
+    }
+}
+
+/// A session that works is not idle, however long ago its owner last sent something.
+pub(super) fn is_over(session: &Session, now: Timestamp) -> bool {
+    let idle = now.since(session.last_used()).as_secs() > session.idle_seconds() && session.is_idle();
+    now >= session.expires() || idle
+}

@@ -1,0 +1,65 @@
+//! Room for one more session, or one more child process: who is quiet makes way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hawser_backend::BackendSession;
+use hawser_identity::Authenticated;
+use hawser_owner::{OwnerDigest, PrincipalKind};
+
+use super::Sessions;
+use crate::places::{Full, Place};
+use crate::session::Session;
+
+/// How many sessions are set aside for one that needs a place, should others be quicker to take what gets free.
+const MAKING_ROOM_MAX: usize = 8;
+
+impl Sessions {
+    /// A place for one more session. Where none is free a quiet session makes way: it can be restored from its id, so nobody is
+    /// logged out; only where all are busy is the new one refused.
+    pub(super) async fn place(&self, owner: OwnerDigest, authenticated: &Authenticated) -> Result<Place, Full> {
+        let counted = (authenticated.principal().kind() != PrincipalKind::Anonymous).then_some(owner);
+        for _ in 0..MAKING_ROOM_MAX {
+            let full = match self.places.take(counted) {
+                Ok(place) => return Ok(place),
+                Err(full) => full,
+            };
+            let quiet = match full {
+                Full::Owner => self.quietest(|session| session.owner() == owner),
+                Full::Total => self.quietest(|_| true),
+            };
+            self.set_aside(&quiet.ok_or(full)?).await;
+        }
+        self.places.take(counted)
+    }
+
+    /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
+    pub(crate) fn take_an_idle_child(&self, except: &Session) -> Option<BackendSession> {
+        let holders: Vec<_> = self.live.pin().values().filter(|session| session.children() > 0).cloned().collect();
+        let mut of_owner: HashMap<[u8; OwnerDigest::BYTES], usize> = HashMap::new();
+        for session in &holders {
+            *of_owner.entry(*session.owner().as_bytes()).or_default() += session.children();
+        }
+        let mut others: Vec<_> = holders.iter().filter(|session| session.key() != except.key()).collect();
+        others.sort_by_key(|session| {
+            let count = of_owner.get(session.owner().as_bytes()).copied().unwrap_or(0);
+            (session.owner() != except.owner(), std::cmp::Reverse(count), session.last_used())
+        });
+        others.into_iter().find_map(|session| session.take_an_idle_child())
+    }
+
+    async fn set_aside(&self, session: &Arc<Session>) {
+        let _ordered = self.shard(session.key()).lock().await;
+        self.note_use(session).await;
+        // It may have become busy while its record was written.
+        if session.is_quiet() {
+            self.release(session);
+        }
+    }
+
+    fn quietest(&self, of: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
+        let live = self.live.pin();
+        let quiet = live.values().filter(|session| of(session) && session.is_quiet());
+        quiet.min_by_key(|session| session.last_used()).cloned()
+    }
+}
