@@ -88,6 +88,14 @@ impl Link {
         }
     }
 
+    /// Whether what the server says outside of exchanges arrives, once that is known.
+    pub(crate) async fn hears(&self) -> bool {
+        match self {
+            Self::Http(link) => link.hears().await,
+            Self::Sse(_) | Self::Stdio(_) => true,
+        }
+    }
+
     /// Says goodbye and waits until that is done.
     pub(crate) async fn close(&self) {
         match self {

@@ -126,6 +126,11 @@ impl Modern {
         self.subscriptions.has_heard_since(since)
     }
 
+    /// Whether the server tells of such changes of its lists, once it has said.
+    pub(crate) async fn hears(&self, method: &str) -> bool {
+        self.subscriptions.hears(method).await
+    }
+
     /// A request ready to be sent; the error answers one that cannot be.
     pub(crate) fn prepare(
         &self,

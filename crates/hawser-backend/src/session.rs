@@ -237,6 +237,15 @@ impl BackendSession {
             }
     }
 
+    /// Whether the server, which is listened to, is heard when it tells of such changes of its lists or resources; waits until
+    /// that is known, which may be never. Give it a time limit.
+    pub async fn hears(&self, method: &str) -> bool {
+        match self.core.modern.get() {
+            Some(modern) => modern.hears(method).await,
+            None => self.core.link.hears().await,
+        }
+    }
+
     /// Ends the session: HTTP DELETE, or an orderly stop of the child, and waits for it. Safe to call twice.
     pub async fn close(&self) {
         let was_open = self.is_open();

@@ -58,6 +58,8 @@ pub struct Limits {
     pub parked: usize,
     /// Most GET streams of one session.
     pub streams: usize,
+    /// Most `subscriptions/listen` streams.
+    pub listeners: ListenerLimits,
     /// Most messages queued for one stream; a reader slower than that loses the stream, not the gateway its memory.
     pub stream_queue: usize,
     /// After this long without a message a waiting answer becomes a stream with keep-alive comments.
@@ -68,6 +70,23 @@ pub struct Limits {
     pub client_answer: Duration,
     /// What is remembered of streams.
     pub replay: ReplayLimits,
+}
+
+/// How many `subscriptions/listen` streams there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerLimits {
+    /// Of one client that says the same of itself.
+    pub session: usize,
+    /// Of one owner.
+    pub owner: usize,
+    /// Altogether.
+    pub total: usize,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self { session: 32, owner: 128, total: 8192 }
+    }
 }
 
 /// Bounds of what is remembered of streams, so that clients may take them up again.
@@ -128,6 +147,7 @@ impl Default for Limits {
             pending: 32,
             parked: 32,
             streams: 4,
+            listeners: ListenerLimits::default(),
             stream_queue: 256,
             keep_alive: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

@@ -19,8 +19,6 @@ use crate::sessions::Sessions;
 
 /// What taking up a stream is called in the audit log.
 pub(crate) const RESUMING: &str = "GET with Last-Event-ID";
-/// A GET stream may outlive its access token by this much.
-const TOKEN_GRACE: Duration = Duration::from_secs(30);
 
 /// A GET, and who sent it.
 pub(crate) struct Get<'a> {
@@ -86,7 +84,7 @@ impl Get<'_> {
     ) -> Response<Body> {
         let (principal, client_id) = (self.authenticated.principal(), self.authenticated.client_id());
         let writer = EventWriter::new(self.sessions, session, principal, client_id, kind, stream);
-        let token_lives = self.authenticated.expires().map(|expires| expires.since(self.sessions.now()) + TOKEN_GRACE);
-        reply::get_stream(from, position, writer, token_lives, self.keep_alive)
+        let lives = self.sessions.stream_lives(self.authenticated);
+        reply::get_stream(from, position, writer, lives, self.keep_alive)
     }
 }

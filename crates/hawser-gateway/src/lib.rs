@@ -21,6 +21,7 @@ mod gateway;
 mod get;
 mod in_flight;
 mod initialize;
+mod listeners;
 mod lists;
 mod modern;
 mod outbox;
@@ -39,7 +40,7 @@ mod unsolicited;
 mod upstream;
 
 pub use audit::TARGET as AUDIT_TARGET;
-pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ReplayLimits, SessionPolicy};
+pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ListenerLimits, ReplayLimits, SessionPolicy};
 pub use credential::Revocation;
 pub use gateway::{Gateway, GatewayDependencies, GatewayError};
 pub use profile::BackendReport;

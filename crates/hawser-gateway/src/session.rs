@@ -17,6 +17,7 @@ use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::event_log::EventLog;
 use crate::in_flight::InFlight;
+use crate::listeners::Listeners;
 use crate::lists::{SessionLists, View};
 use crate::modern::ParkedCalls;
 use crate::outbox::Outbox;
@@ -53,6 +54,7 @@ pub(crate) struct Session {
     pub(crate) pending: PendingRequests,
     pub(crate) in_flight: InFlight,
     pub(crate) parked: ParkedCalls,
+    pub(crate) listeners: Listeners,
 }
 
 /// What a session is made of.
@@ -93,6 +95,7 @@ impl Session {
             expires,
             last_used: AtomicU64::new(record.last_used.seconds()),
             last_stored: AtomicU64::new(record.last_used.seconds()),
+            listeners: Listeners::new(limits.listeners.session, upstreams.len()),
             upstreams,
             endpoint,
             weak: weak.clone(),
@@ -199,9 +202,9 @@ impl Session {
         self.is_idle() && !self.outbox.has_stream()
     }
 
-    /// Whether no call runs and no question waits.
+    /// Whether no call runs, no question waits and nobody listens.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.pending.is_empty() && self.parked.is_empty()
+        self.in_flight.is_empty() && self.pending.is_empty() && self.parked.is_empty() && self.listeners.is_empty()
     }
 
     pub(crate) fn last_used(&self) -> Timestamp {
@@ -265,6 +268,7 @@ impl Session {
     pub(crate) async fn end(&self) {
         self.ended.cancel();
         self.outbox.close();
+        self.listeners.close();
         self.pending.clear();
         self.parked.clear();
         futures_util::future::join_all(self.upstreams.iter().map(Upstream::close)).await;

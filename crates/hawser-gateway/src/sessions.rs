@@ -66,6 +66,7 @@ pub(crate) struct Sessions {
     /// Passed by who adds to the pool.
     pool_gate: tokio::sync::Mutex<()>,
     places: Arc<Places>,
+    listening: Arc<Places>,
     allowance: Arc<Allowance>,
     closing: AtomicBool,
     shards: Vec<tokio::sync::Mutex<()>>,
@@ -113,6 +114,7 @@ impl Sessions {
         Arc::new_cyclic(|weak| Self {
             weak: weak.clone(),
             places: Places::new(config.policy.per_owner, config.policy.total),
+            listening: Places::new(config.limits.listeners.owner, config.limits.listeners.total),
             allowance: Allowance::new(config.limits.replay),
             config,
             live: papaya::HashMap::new(),

@@ -59,6 +59,8 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSess
         }
     } else {
         match translate::notification(notification.clone(), from.server().revision, owner.revision()) {
+            // A modern client's streams are its listeners alone; what is said of calls comes with the calls.
+            Some(notification) if owner.is_pooled() => return owner.listeners.tell(backend, &notification),
             Some(notification) => notification.to_bytes(),
             None => return,
         }

@@ -103,7 +103,8 @@ impl Upstream {
         };
         // Held before anything else is awaited: who gives up now must not leave a session behind that nobody knows.
         let lost = self.lock().session.replace(session.clone()).is_some();
-        owner.lists.reopened(self.position, lost);
+        let missed = lost || self.recovering.load(Ordering::Acquire);
+        owner.lists.reopened(self.position, missed);
         owner.endpoint().profiles().heard(self.position, session.server());
         crate::unsolicited::forward(Weak::clone(owner.weak()), self.position, session.downgrade(), unsolicited);
         // A task of its own, so that it ends even if the caller goes away; there is one per opening, not per call.
@@ -113,6 +114,9 @@ impl Upstream {
         let capabilities = &session.server().capabilities;
         if self.lock().listening || ListKind::ALL.into_iter().any(|kind| announces(capabilities, kind)) {
             session.listen();
+        }
+        if missed {
+            owner.listeners.tell_all_of(self.position);
         }
         Ok(session)
     }
@@ -180,7 +184,8 @@ impl Upstream {
     /// Whether a client waits for what this backend says unasked.
     fn is_missed(&self, owner: &Session) -> bool {
         let state = self.lock();
-        !state.subscriptions.is_empty() || (state.listening && owner.outbox.has_stream())
+        let heard = owner.outbox.has_stream() || !owner.listeners.is_empty();
+        !state.subscriptions.is_empty() || (state.listening && heard)
     }
 
     /// Reaches the backend again in the background, and tells the client that lists may have changed. For a client that
@@ -215,6 +220,7 @@ impl Upstream {
         if owner.in_flight.is_busy_at(self.position)
             || owner.pending.waits_for(self.position)
             || owner.parked.waits_for(self.position)
+            || owner.listeners.wait_for(self.position)
         {
             return None;
         }
@@ -266,6 +272,10 @@ async fn recover(weak: &Weak<Session>, position: usize) {
             return;
         }
         if upstream.open(&owner).await.is_ok() {
+            if owner.is_pooled() {
+                // Its listeners were told when the backend was opened.
+                return;
+            }
             owner.lists.reopened(position, true);
             for changed in [
                 notification::TOOLS_LIST_CHANGED,

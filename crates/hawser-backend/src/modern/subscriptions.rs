@@ -93,6 +93,14 @@ impl Subscriptions {
         lists == all && held.since.is_some_and(|began| began <= since)
     }
 
+    /// Whether the server tells of such changes of its lists, once what is wanted has been tried.
+    pub(crate) async fn hears(&self, method: &str) -> bool {
+        let change = self.wanted.borrow().change;
+        let mut held = self.held.subscribe();
+        let held = held.wait_for(|held| held.change >= change).await;
+        held.is_ok_and(|held| held.filter.admits(&Notification::new(method, None)))
+    }
+
     /// Wants to be told of one resource. Whether it is, once the server has said.
     pub(crate) async fn subscribe(&self, uri: &str) -> bool {
         let Some(change) = self.wish_uri(uri) else { return false };

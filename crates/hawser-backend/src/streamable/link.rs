@@ -1,12 +1,13 @@
 //! One session over streamable HTTP.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hawser_mcp::{Body, Message, Request, Revision, method, parse_body};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::background::{Background, in_background};
@@ -28,9 +29,20 @@ pub(crate) struct HttpLink {
     session_id: OnceLock<HeaderValue>,
     revision: OnceLock<Revision>,
     listening: AtomicBool,
-    /// Since when the standalone stream is open without a break.
-    hears_since: Mutex<Option<Instant>>,
+    hearing: watch::Sender<Hearing>,
     background: Background,
+}
+
+/// How the standalone stream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hearing {
+    /// Not open, or not open again.
+    #[default]
+    NotNow,
+    /// Open without a break.
+    Since(Instant),
+    /// The server offers none.
+    Never,
 }
 
 impl HttpLink {
@@ -42,7 +54,7 @@ impl HttpLink {
             session_id: OnceLock::new(),
             revision: OnceLock::new(),
             listening: AtomicBool::new(false),
-            hears_since: Mutex::default(),
+            hearing: watch::Sender::default(),
             background: Background::default(),
         }
     }
@@ -113,23 +125,31 @@ impl HttpLink {
 
     /// Notes that the standalone stream is open, until what this gives is dropped.
     pub(super) fn hearing(&self) -> impl Drop + '_ {
-        struct Hearing<'a>(&'a HttpLink);
-        impl Drop for Hearing<'_> {
+        struct Open<'a>(&'a HttpLink);
+        impl Drop for Open<'_> {
             fn drop(&mut self) {
-                self.0.set_hears_since(None);
+                self.0.hearing.send_replace(Hearing::NotNow);
             }
         }
-        self.set_hears_since(Some(Instant::now()));
-        Hearing(self)
+        self.hearing.send_replace(Hearing::Since(Instant::now()));
+        Open(self)
+    }
+
+    /// Notes that there is no standalone stream and will not be one.
+    pub(super) fn hears_nothing(&self) {
+        self.hearing.send_replace(Hearing::Never);
     }
 
     /// Whether the standalone stream has been open ever since.
     pub(crate) fn has_heard_since(&self, since: Instant) -> bool {
-        self.hears_since.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|began| began <= since)
+        matches!(*self.hearing.borrow(), Hearing::Since(began) if began <= since)
     }
 
-    fn set_hears_since(&self, since: Option<Instant>) {
-        *self.hears_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    /// Whether the standalone stream is open, once that is known.
+    pub(crate) async fn hears(&self) -> bool {
+        let mut hearing = self.hearing.subscribe();
+        let known = hearing.wait_for(|hearing| *hearing != Hearing::NotNow).await;
+        known.is_ok_and(|hearing| matches!(*hearing, Hearing::Since(_)))
     }
 
     /// "Clients that no longer need a particular session SHOULD send an HTTP DELETE"; whatever comes back is fine.

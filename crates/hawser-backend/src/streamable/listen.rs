@@ -34,7 +34,7 @@ enum End {
 pub(super) async fn listen(link: Arc<HttpLink>) {
     let over = link.state.over().clone();
     tokio::select! {
-        () = keep_listening(&link) => {}
+        () = keep_listening(&link) => link.hears_nothing(),
         () = over.cancelled() => {}
     }
 }

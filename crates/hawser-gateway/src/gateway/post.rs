@@ -95,7 +95,11 @@ impl Inner {
             log_level: head.log_level.clone(),
         };
         let session = self.sessions.pooled(endpoint, &authenticated, presence).await?;
-        let caller = ModernCaller { caller: self.caller(session, &authenticated), head };
+        let caller = ModernCaller {
+            caller: self.caller(session, &authenticated),
+            head,
+            stream_lives: self.sessions.stream_lives(&authenticated),
+        };
         let work = Work::new(|out| async move { modern::request(&caller, request, &out).await });
         Ok(work.answer(self.limits.keep_alive).await)
     }

@@ -10,6 +10,7 @@ mod discover;
 mod extension_method;
 mod head;
 mod input;
+mod listen;
 mod parked;
 mod request_state;
 mod state;
@@ -17,6 +18,7 @@ mod tasks;
 mod url_elicitation;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hawser_mcp::header::ParamHeaders;
 use hawser_mcp::{Era, ErrorObject, ListKind, Members, RawJson, Request, RequestId, Revision, code, method, translate};
@@ -43,6 +45,8 @@ pub(crate) use self::parked::ParkedCalls;
 pub(crate) struct ModernCaller {
     pub(crate) caller: Caller,
     pub(crate) head: Head,
+    /// How long a stream may live that is opened now.
+    pub(crate) stream_lives: Option<Duration>,
 }
 
 impl ModernCaller {
@@ -79,6 +83,7 @@ pub(crate) fn is_known(endpoint: &Endpoint, name: &str) -> bool {
         | method::PROMPTS_GET
         | method::RESOURCES_READ
         | method::COMPLETION_COMPLETE
+        | method::SUBSCRIPTIONS_LISTEN
         | method::TASKS_GET
         | method::TASKS_UPDATE
         | method::TASKS_CANCEL => true,
@@ -93,18 +98,29 @@ pub(crate) fn is_known(endpoint: &Endpoint, name: &str) -> bool {
 
 /// Answers one request.
 pub(crate) async fn request(caller: &ModernCaller, request: Request, out: &Out) {
+    let answer = if request.method == method::SUBSCRIPTIONS_LISTEN {
+        // Not a call: it may stay for as long as it likes, and nothing waits for its end.
+        listen::listen(caller, &request, out).await
+    } else {
+        Some(call(caller, &request, out).await)
+    };
+    caller.session().touch(caller.caller.sessions.now());
+    if let Some(answer) = answer {
+        let (status, response) = answer.into_response(request.id);
+        out.finish_with(status, response.to_bytes()).await;
+    }
+}
+
+async fn call(caller: &ModernCaller, request: &Request, out: &Out) -> Answer {
     // The client's ids are its own business: two of its processes may use the same one at the same time.
     let number = RequestId::number(caller.session().next_number());
     let started = caller.session().in_flight.start(&number, &caller.caller.credential);
-    let answer = if let Ok(mut flight) = started {
-        answer(caller, &request, &mut flight, out).await
+    if let Ok(mut flight) = started {
+        answer(caller, request, &mut flight, out).await
     } else {
         let text = "you have as many requests in progress as you may";
         Answer::refused(&ErrorObject::new(code::INVALID_REQUEST, text))
-    };
-    caller.session().touch(caller.caller.sessions.now());
-    let (status, response) = answer.into_response(request.id);
-    out.finish_with(status, response.to_bytes()).await;
+    }
 }
 
 async fn answer(caller: &ModernCaller, request: &Request, flight: &mut Flight, out: &Out) -> Answer {

@@ -56,9 +56,7 @@ pub(super) fn created(caller: &ModernCaller, backend: usize, result: &RawJson) -
 /// `tasks/get`, `tasks/update` and `tasks/cancel`.
 pub(super) async fn request(caller: &ModernCaller, request: &Request, flight: &mut Flight, out: &Out) -> Answer {
     if !declares_tasks(&caller.head.capabilities) {
-        let error = ErrorObject::new(code::MISSING_REQUIRED_CLIENT_CAPABILITY, "this needs the tasks extension")
-            .with_data(json!({ "requiredCapabilities": { "extensions": { task::EXTENSION: {} } } }));
-        return Answer::error(error.to_raw());
+        return undeclared();
     }
     let (members, presented) = match routed(request.params.as_ref(), "taskId", &[]) {
         Ok(routed) => routed,
@@ -84,6 +82,13 @@ pub(super) async fn request(caller: &ModernCaller, request: &Request, flight: &m
         }
         rest => input::finish(caller, request, upstream.position(), rest),
     }
+}
+
+/// What a client is told that names tasks without knowing them.
+pub(super) fn undeclared() -> Answer {
+    let error = ErrorObject::new(code::MISSING_REQUIRED_CLIENT_CAPABILITY, "this needs the tasks extension")
+        .with_data(json!({ "requiredCapabilities": { "extensions": { task::EXTENSION: {} } } }));
+    Answer::error(error.to_raw())
 }
 
 /// Whether a client knows tasks.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hawser_identity::Authenticated;
 use hawser_owner::{OwnerDigest, Timestamp};
 use hawser_store::StoreError;
 use tracing::warn;
@@ -20,6 +21,10 @@ use crate::session::Session;
 pub(super) const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
 /// Longest wait for backends to let go when the node stops.
 const END_LIMIT: Duration = Duration::from_secs(6);
+/// Longest wait for listeners to be told that their streams end.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+/// A stream of notifications may outlive its access token by this much.
+const TOKEN_GRACE: Duration = Duration::from_secs(30);
 
 impl Sessions {
     /// Ends a session for good: the tombstone is durable before anything else happens.
@@ -42,6 +47,7 @@ impl Sessions {
     pub(crate) async fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
         for session in self.live.pin().values() {
             session.outbox.revoke(revocation);
+            session.listeners.revoke(revocation);
             session.in_flight.revoke(revocation);
             session.parked.revoke(revocation);
         }
@@ -61,6 +67,11 @@ impl Sessions {
                 warn!(%error, "a session under a revoked grant could not be buried; it stays closed on this node");
             }
         }
+    }
+
+    /// How long a stream may live that is opened now: its client opens it again with the token that it holds then.
+    pub(crate) fn stream_lives(&self, authenticated: &Authenticated) -> Option<Duration> {
+        authenticated.expires().map(|expires| expires.since(self.now()) + TOKEN_GRACE)
     }
 
     /// Ends every session whose grant is found revoked.
@@ -101,7 +112,10 @@ impl Sessions {
         let sessions: Vec<_> = self.live.pin().values().cloned().collect();
         for session in &sessions {
             session.outbox.close();
+            session.listeners.close();
         }
+        let left = futures_util::future::join_all(sessions.iter().map(|session| session.listeners.left()));
+        let _ = tokio::time::timeout(GOODBYE_LIMIT, left).await;
         let finished = futures_util::future::join_all(sessions.iter().map(|session| session.in_flight.drained()));
         let _ = tokio::time::timeout(grace, finished).await;
         let ends = sessions.into_iter().map(|session| async move {

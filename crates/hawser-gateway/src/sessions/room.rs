@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hawser_backend::BackendSession;
 use hawser_identity::Authenticated;
-use hawser_owner::{OwnerDigest, PrincipalKind};
+use hawser_owner::{OwnerDigest, Principal, PrincipalKind};
 
 use super::Sessions;
 use crate::places::{Full, Place};
@@ -31,6 +31,11 @@ impl Sessions {
             self.set_aside(&quiet.ok_or(full)?).await;
         }
         self.places.take(counted)
+    }
+
+    /// A place for one more `subscriptions/listen` stream.
+    pub(crate) fn listener_place(&self, owner: OwnerDigest, principal: &Principal) -> Result<Place, Full> {
+        self.listening.take((principal.kind() != PrincipalKind::Anonymous).then_some(owner))
     }
 
     /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
