@@ -20,6 +20,7 @@ mod endurance;
 mod external_issuers;
 mod handles;
 mod inspector;
+mod listen_backends;
 mod lists;
 mod ownership;
 mod proxy;
