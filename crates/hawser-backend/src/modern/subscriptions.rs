@@ -140,6 +140,13 @@ impl Subscriptions {
         change
     }
 
+    /// Whether it is wanted by now: a stream goes on with what was unsubscribed from until another one takes its place.
+    fn still_want(&self, told: &Notification) -> bool {
+        let uri = || Members::read(told.params.as_ref()?, &["uri"]).ok()?.string("uri");
+        told.method != notification::RESOURCES_UPDATED
+            || uri().is_some_and(|uri| self.wanted.borrow().uris.contains(&uri))
+    }
+
     fn filter(&self) -> (u64, ListenFilter) {
         let wanted = self.wanted.borrow();
         let lists = if wanted.lists { self.announces.clone() } else { ListenFilter::default() };
@@ -221,7 +228,7 @@ impl Keeper {
                         return;
                     }
                 }
-                () = read(&self.port, current) => {
+                () = read(&self.port, &self.modern.subscriptions, current) => {
                     if current.since.elapsed() >= GOOD_STREAM {
                         self.failures = 0;
                     }
@@ -243,7 +250,7 @@ impl Keeper {
             match self.open(filter).await {
                 Ok(mut opened) => {
                     if let Some(mut old) = stream.take() {
-                        let _ = timeout(Duration::ZERO, read(&self.port, &mut old)).await;
+                        let _ = timeout(Duration::ZERO, read(&self.port, &self.modern.subscriptions, &mut old)).await;
                         if lists(&old.filter) == lists(&opened.filter) {
                             // What is told of lists is told without a break.
                             opened.since = old.since;
@@ -347,7 +354,7 @@ impl Keeper {
 }
 
 /// Passes on what a stream brings, until it ends. Cancel safe.
-async fn read(port: &Port, stream: &mut Stream) {
+async fn read(port: &Port, wishes: &Subscriptions, stream: &mut Stream) {
     loop {
         // It waits for its reader: the stream is nobody else's.
         if let Some(unread) = &stream.unread
@@ -360,7 +367,7 @@ async fn read(port: &Port, stream: &mut Stream) {
         match stream.wire.next().await {
             ExchangeItem::Notification(told) => {
                 // "The server MUST NOT send notification types the client has not explicitly requested."
-                if belongs_to(&told, stream.wire.id()) && stream.filter.admits(&told) {
+                if belongs_to(&told, stream.wire.id()) && stream.filter.admits(&told) && wishes.still_want(&told) {
                     stream.unread = Some(Message::Notification(without_subscription_id(&told)));
                 } else {
                     tracing::debug!(backend = %port.config.name, method = %told.method, "what was not asked for is ignored");
