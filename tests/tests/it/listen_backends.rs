@@ -23,9 +23,12 @@ const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 type Handler = fn(&Shared, &str, &Value) -> Response;
 
-/// What a small server keeps between requests.
+/// An open stream, by the id of its request.
+type Stream = (Value, mpsc::UnboundedSender<Value>);
+
+/// The open streams of a small server.
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<(Value, mpsc::UnboundedSender<Value>)>>>);
+struct Shared(Arc<Mutex<Vec<Stream>>>);
 
 impl Shared {
     /// Tells all `subscriptions/listen` streams.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, future, stream};
 use hawser_backend::BackendSession;
 use hawser_mcp::{Outcome, RawJson, method};
+use tokio::time::{Instant, timeout_at};
 
 use crate::ask::{ask, outcome};
 use crate::session::Session;
 use crate::upstream::Upstream;
 
-/// Longest wait for one backend to take a subscription.
+/// Longest wait for one backend to take a listener's subscriptions.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for a backend to end all that is to end.
 const RELEASED_WITHIN: Duration = Duration::from_secs(10);
@@ -79,9 +80,10 @@ pub(crate) async fn hold(session: &Arc<Session>, upstream: &Upstream, uris: Vec<
     let mut hold = Hold { session: Weak::clone(session.weak()), backend, uris };
     let Some(gate) = resources.gates.get(backend) else { return hold };
     let _one_at_a_time = gate.lock().await;
+    let until = Instant::now() + SUBSCRIBED_WITHIN;
     let mut asked = Vec::with_capacity(hold.uris.len());
     for uri in &hold.uris {
-        asked.push(subscribe(session, upstream, uri.clone()));
+        asked.push(subscribe(session, upstream, uri.clone(), until));
     }
     let taken: HashSet<String> =
         stream::iter(asked).buffer_unordered(AT_A_TIME).filter_map(future::ready).collect().await;
@@ -96,7 +98,7 @@ pub(crate) async fn hold(session: &Arc<Session>, upstream: &Upstream, uris: Vec<
 }
 
 /// Subscribes to one resource; `None` if the backend does not take that.
-async fn subscribe(session: &Arc<Session>, upstream: &Upstream, uri: String) -> Option<String> {
+async fn subscribe(session: &Arc<Session>, upstream: &Upstream, uri: String, until: Instant) -> Option<String> {
     if upstream.is_subscribed_to(&uri) {
         return Some(uri);
     }
@@ -104,7 +106,7 @@ async fn subscribe(session: &Arc<Session>, upstream: &Upstream, uri: String) -> 
     upstream.note_subscription(&uri).ok()?;
     let params = RawJson::object(&[("uri", &RawJson::string(&uri))]);
     let asked = ask(session, upstream, method::RESOURCES_SUBSCRIBE, Some(params));
-    let taken = matches!(tokio::time::timeout(SUBSCRIBED_WITHIN, asked).await, Ok(Ok(Outcome::Result(_))));
+    let taken = matches!(timeout_at(until, asked).await, Ok(Ok(Outcome::Result(_))));
     if !taken {
         upstream.forget_subscription(&uri);
     }
