@@ -19,6 +19,9 @@ use crate::session::Session;
 const SUBSCRIPTIONS_MAX: usize = 256;
 /// Longest wait for a new backend session to be told what the old one knew.
 const REPLAY_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait, when a session is opened, for what the server says unasked to be heard: some servers open that stream only when
+/// they have something to say.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
 /// Pauses between attempts to reach a backend again that a listening client misses.
 const RECOVERY_FIRST: Duration = Duration::from_secs(1);
 const RECOVERY_LONGEST: Duration = Duration::from_mins(1);
@@ -114,6 +117,9 @@ impl Upstream {
         let capabilities = &session.server().capabilities;
         if self.lock().listening || ListKind::ALL.into_iter().any(|kind| announces(capabilities, kind)) {
             session.listen();
+            // What the first call changes must not be told before anybody hears it.
+            let heard = session.hears(notification::TOOLS_LIST_CHANGED);
+            let _ = tokio::time::timeout(HEARD_WITHIN, heard).await;
         }
         if missed {
             owner.listeners.tell_all_of(self.position);
