@@ -122,6 +122,8 @@ impl Drop for Share {
         if Arc::strong_count(&used) == 1 {
             owners.remove(&owner);
         }
+        drop(used);
+        drop(owners);
     }
 }
 

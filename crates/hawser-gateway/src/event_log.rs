@@ -168,8 +168,10 @@ impl EventLog {
     /// Waits until a connected reader has read everything.
     pub(crate) fn poll_read(&self, stream: StreamNumber, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
+        let closed = state.closed;
         match state.streams.get_mut(&stream) {
-            Some(found) if found.lag().is_some_and(|lag| lag.events > 0) => {
+            // What is being closed has its end to come to, whether anybody reads or not.
+            Some(found) if !closed && found.lag().is_some_and(|lag| lag.events > 0) => {
                 found.writer = Some(context.waker().clone());
                 Poll::Pending
             }
@@ -215,19 +217,38 @@ impl EventLog {
 
     /// Ends the connections of a credential that was revoked. Calls end by themselves, with an answer.
     pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
-        self.detach_all(|reader| reader.credential.is_hit_by(revocation));
+        let hit = |reader: &Attached| reader.credential.is_hit_by(revocation);
+        let mut state = self.lock();
+        let readers: Vec<_> = state
+            .streams
+            .values_mut()
+            .filter(|stream| stream.work.is_none())
+            .filter_map(|stream| stream.leave_if(&hit))
+            .collect();
+        drop(state);
+        wake(readers);
     }
 
-    /// Nobody can take up a stream any more: ends all connections but those whose calls have yet to finish.
+    /// Nobody can take up a stream any more: ends all connections but those whose calls have yet to give their answer.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.detach_all(|_| true);
         let mut state = self.lock();
+        state.closed = true;
         let over: Vec<_> =
-            state.streams.iter().filter(|(_, stream)| stream.work.is_none()).map(|(number, _)| *number).collect();
-        for stream in over {
-            self.remove(&mut state, stream);
-        }
+            state.streams.iter().filter(|(_, stream)| !stream.ends_by_itself()).map(|(number, _)| *number).collect();
+        let mut awake: Vec<_> = over.into_iter().filter_map(|stream| self.remove(&mut state, stream)).collect();
+        awake.extend(state.streams.values_mut().filter_map(|stream| stream.writer.take()));
+        drop(state);
+        wake(awake);
+    }
+
+    /// Whether a stream may be taken up again.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lock().closed
+    }
+
+    /// Whether the owner or the node has no room for anything more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.share.is_exceeded_by(1)
     }
 
     /// Drops the streams that have been over for long enough.
@@ -249,18 +270,6 @@ impl EventLog {
     /// How long a client shall wait before it takes up a stream again.
     pub(crate) fn retry(&self) -> Duration {
         self.limits().retry
-    }
-
-    fn detach_all(&self, hit: impl Fn(&Attached) -> bool) {
-        let mut state = self.lock();
-        let readers: Vec<_> = state
-            .streams
-            .values_mut()
-            .filter(|stream| stream.work.is_none())
-            .filter_map(|stream| stream.leave_if(&hit))
-            .collect();
-        drop(state);
-        wake(readers);
     }
 
     fn limits(&self) -> &ReplayLimits {

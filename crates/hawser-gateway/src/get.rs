@@ -46,10 +46,7 @@ impl Get<'_> {
         match resumption::resume(session, &claims, &credential) {
             Resumed::Standing(reader) => Ok(self.listen(session, reader, claims.position)),
             Resumed::StandingLost => {
-                let reader = session.outbox.open(&credential);
-                for (method, changed) in resumption::may_have_changed(session) {
-                    session.outbox.send_or_keep(method, &changed);
-                }
+                let reader = session.outbox.open_with(&credential, resumption::may_have_changed(session));
                 Ok(self.listen(session, reader, 0))
             }
             Resumed::Call(reader) => {

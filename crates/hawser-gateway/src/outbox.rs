@@ -20,6 +20,10 @@ const KEPT_MAX: usize = 64;
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes queued for one stream.
 const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same where the owner or the node has no room left: unread messages are kept for a reader in any case.
+const QUEUED_BYTES_SHORT: usize = 1024 * 1024;
+/// Most messages that a stream begins with.
+const FIRST_MAX: usize = 512;
 /// Of the messages and bytes that may be queued, the part that log messages and progress may fill: what asks or must not be
 /// missed has the rest for itself.
 const TALK_PART: usize = 4;
@@ -91,6 +95,15 @@ impl Outbox {
         self.enter(self.log.open(StreamKind::Standing, credential, None), credential)
     }
 
+    /// Opens a new stream that begins with these messages, as far as one can hold them.
+    pub(crate) fn open_with(&self, credential: &Credential, first: Vec<Bytes>) -> StandingReader {
+        let reader = self.log.open(StreamKind::Standing, credential, None);
+        for message in first.into_iter().take(FIRST_MAX) {
+            self.log.append(reader.stream(), message);
+        }
+        self.enter(reader, credential)
+    }
+
     /// Makes a stream the newest; what was kept goes to it. Where there are as many as there may be, the oldest ends: its client
     /// is more likely gone than patient.
     pub(crate) fn enter(&self, reader: Reader, credential: &Credential) -> StandingReader {
@@ -116,10 +129,18 @@ impl Outbox {
     /// Sends a message that depends on which client will read it, to the newest stream; nothing is sent if there is none to make.
     /// A stream whose reader is too slow ends: the client reads on from where it was.
     pub(crate) fn send_with(&self, make: impl FnOnce(Readership<'_>) -> Option<Bytes>) -> Result<(), NoStream> {
-        let mut state = self.lock();
+        self.send_to_newest(&mut self.lock(), make)
+    }
+
+    fn send_to_newest(
+        &self,
+        state: &mut State,
+        make: impl FnOnce(Readership<'_>) -> Option<Bytes>,
+    ) -> Result<(), NoStream> {
+        let bytes_max = if self.log.is_full() { QUEUED_BYTES_SHORT } else { QUEUED_BYTES_MAX };
         while let Some(standing) = state.streams.last() {
             match self.log.lag(standing.stream) {
-                Some(lag) if lag.events < self.queue && lag.bytes < QUEUED_BYTES_MAX => {
+                Some(lag) if lag.events < self.queue && lag.bytes < bytes_max => {
                     let reader =
                         Readership { client_id: standing.credential.client_id.as_deref(), gone: &standing.gone };
                     self.log.append(standing.stream, make(reader).ok_or(NoStream)?);
@@ -140,10 +161,11 @@ impl Outbox {
             self.talk(message);
             return;
         }
-        if self.send_with(|_| Some(message.clone())).is_ok() || !must_not_be_missed(method) {
+        // Under one lock: a stream that is opened meanwhile would begin without it.
+        let mut state = self.lock();
+        if self.send_to_newest(&mut state, |_| Some(message.clone())).is_ok() || !must_not_be_missed(method) {
             return;
         }
-        let mut state = self.lock();
         let fits = state.kept.len() < KEPT_MAX && message.len() <= KEPT_BYTES_MAX;
         if fits && !state.kept.contains(message) {
             state.kept.push(message.clone());

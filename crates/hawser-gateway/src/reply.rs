@@ -21,9 +21,10 @@ use http_body_util::{BodyExt as _, Empty, Full};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::allowance::UnreadPlace;
 use crate::event_log::{Reader, StreamKind};
 use crate::outbox::StandingReader;
-use crate::resumption::{EventWriter, Resumable, go_on, knows_polling};
+use crate::resumption::{EventWriter, Resumable, go_on, knows_polling, room_to_be_polled};
 
 /// The body of every answer of the gateway.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -156,10 +157,10 @@ impl Held {
         let writer = self.to.writer(reader.stream());
         // Where there is no such event, the client at least learns that it is being worked on.
         let opening = writer.priming(0).or_else(|| first.is_none().then(encode_sse_comment));
-        let mut paused = false;
+        let mut paused = None;
         match first {
             Some(Item::Message(message) | Item::Final(_, message)) => log.append(reader.stream(), message),
-            Some(Item::Pause) => paused = true,
+            Some(Item::Pause) => paused = room_to_be_polled(log),
             None => {}
         }
         event_stream(opening, CallStream { reader, writer, driving, paused }, keep_alive)
@@ -169,7 +170,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
-            go_on(&self.to.session().events, None, work);
+            go_on(&self.to.session().events, None, work, None);
         }
     }
 }
@@ -204,7 +205,9 @@ struct CallStream {
     reader: Reader,
     writer: EventWriter,
     driving: Driving,
-    paused: bool,
+    /// The connection is to end although the call does not: where it goes on then. Where there is no room for that, the
+    /// connection stays.
+    paused: Option<UnreadPlace>,
 }
 
 impl CallStream {
@@ -217,7 +220,10 @@ impl CallStream {
             Some(Item::Message(message) | Item::Final(_, message)) => {
                 self.reader.log().append(self.reader.stream(), message);
             }
-            Some(Item::Pause) => self.paused = knows_polling(self.writer.session().revision()),
+            Some(Item::Pause) if self.paused.is_none() && knows_polling(self.writer.session().revision()) => {
+                self.paused = room_to_be_polled(self.reader.log());
+            }
+            Some(Item::Pause) => {}
             None => {
                 *held = None;
                 self.reader.log().finish(self.reader.stream());
@@ -236,7 +242,7 @@ impl Source for CallStream {
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 // The client knows when to come back: `retry` came with the priming event.
-                Poll::Pending if self.paused => return Poll::Ready(None),
+                Poll::Pending if self.paused.is_some() => return Poll::Ready(None),
                 Poll::Pending => ready!(self.poll_work(context)),
             }
         }
@@ -246,7 +252,7 @@ impl Source for CallStream {
 impl Drop for CallStream {
     fn drop(&mut self) {
         if let Some(work) = self.driving.take() {
-            go_on(self.reader.log(), Some(self.reader.stream()), work);
+            go_on(self.reader.log(), Some(self.reader.stream()), work, self.paused.take());
         }
     }
 }
@@ -348,14 +354,24 @@ pub(crate) fn get_stream(
     token_lives: Option<Duration>,
     keep_alive: Duration,
 ) -> Response<Body> {
-    let ended = writer.session().ended().clone();
+    // A call ends with its session by itself, and says so.
+    let session = matches!(from, Got::Standing(_)).then(|| writer.session().ended().clone());
     let ended = Box::pin(async move {
-        match token_lives {
-            None => ended.cancelled().await,
-            Some(lives) => tokio::select! {
-                () = ended.cancelled() => {}
-                () = sleep(lives) => {}
-            },
+        let with_session = async {
+            match &session {
+                Some(ended) => ended.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let with_token = async {
+            match token_lives {
+                Some(lives) => sleep(lives).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = with_session => {}
+            () = with_token => {}
         }
     });
     event_stream(writer.priming(position), GetStream { from, writer, ended }, keep_alive)

@@ -14,6 +14,7 @@ use hawser_mcp::{Notification, RawJson, Revision, encode_sse, encode_sse_priming
 use hawser_owner::{Binding, Principal, Refusal, Refused};
 use tracing::debug;
 
+use crate::allowance::UnreadPlace;
 use crate::claims::{ClientTag, EventClaims};
 use crate::credential::Credential;
 use crate::dispatch::Caller;
@@ -120,9 +121,16 @@ impl Resumable {
     }
 }
 
-/// Lets a call go on after its client has left. Where too many do already it is given up.
-pub(crate) fn go_on(log: &Arc<EventLog>, stream: Option<StreamNumber>, work: Work) {
-    let place = log.share().take_unread();
+/// Room for a call to go on without a connection that the gateway itself ends; `None` if it has to keep the connection.
+pub(crate) fn room_to_be_polled(log: &EventLog) -> Option<UnreadPlace> {
+    // From one that is being closed nobody could have the rest.
+    log.is_open().then(|| log.share().take_unread())?
+}
+
+/// Lets a call go on after its client has left, in the place that it has or that there is. Where too many do already it is given
+/// up.
+pub(crate) fn go_on(log: &Arc<EventLog>, stream: Option<StreamNumber>, work: Work, place: Option<UnreadPlace>) {
+    let place = place.or_else(|| log.share().take_unread());
     let (Some(place), Ok(runtime)) = (place, tokio::runtime::Handle::try_current()) else {
         debug!("a call was given up: its client has left, and as many such calls go on as may");
         if let Some(stream) = stream {
@@ -130,15 +138,26 @@ pub(crate) fn go_on(log: &Arc<EventLog>, stream: Option<StreamNumber>, work: Wor
         }
         return;
     };
-    let log = Arc::clone(log);
+    let finished = Finished { log: Arc::clone(log), stream };
     runtime.spawn(async move {
         let mut work = work;
-        poll_fn(|context| poll_into(&log, stream, &mut work, context)).await;
-        if let Some(stream) = stream {
-            log.finish(stream);
-        }
-        drop(place);
+        poll_fn(|context| poll_into(&finished.log, stream, &mut work, context)).await;
+        drop((finished, place));
     });
+}
+
+/// Says that nothing more comes on a stream when this is dropped, whatever the reason: nobody shall wait for it in vain.
+struct Finished {
+    log: Arc<EventLog>,
+    stream: Option<StreamNumber>,
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream {
+            self.log.finish(stream);
+        }
+    }
 }
 
 /// Works on, and keeps what is said for whoever takes up the stream.
@@ -201,7 +220,7 @@ pub(crate) fn resume(session: &Arc<Session>, claims: &EventClaims, credential: &
     match (found, claims.kind) {
         (Ok((reader, work)), StreamKind::Call) => {
             if let Some(work) = work.and_then(|work| work.take()) {
-                go_on(log, Some(claims.stream), work);
+                go_on(log, Some(claims.stream), work, None);
             }
             Resumed::Call(reader)
         }
@@ -213,7 +232,7 @@ pub(crate) fn resume(session: &Arc<Session>, claims: &EventClaims, credential: &
 }
 
 /// All that a client may have missed: every list may have changed, and every resource that it is subscribed to.
-pub(crate) fn may_have_changed(session: &Session) -> Vec<(&'static str, Bytes)> {
+pub(crate) fn may_have_changed(session: &Session) -> Vec<Bytes> {
     let capabilities = session.endpoint().profiles().capabilities(session.revision().era());
     let changes = [
         ("tools", notification::TOOLS_LIST_CHANGED),
@@ -222,11 +241,11 @@ pub(crate) fn may_have_changed(session: &Session) -> Vec<(&'static str, Bytes)> 
     ];
     let announced = |of: &str| capabilities.get(of).and_then(|of| of.get("listChanged")) == Some(&true.into());
     let lists = changes.into_iter().filter(|(of, _)| announced(of));
-    let lists = lists.map(|(_, method)| (method, Notification::new(method, None).to_bytes()));
+    let lists = lists.map(|(_, method)| Notification::new(method, None).to_bytes());
     let subscribed = session.upstreams().iter().flat_map(|upstream| upstream.wishes().1);
     let updated = subscribed.map(|uri| {
         let params = RawJson::from_serialize(&serde_json::json!({ "uri": uri })).ok();
-        (notification::RESOURCES_UPDATED, Notification::new(notification::RESOURCES_UPDATED, params).to_bytes())
+        Notification::new(notification::RESOURCES_UPDATED, params).to_bytes()
     });
     lists.chain(updated).collect()
 }
@@ -273,7 +292,7 @@ mod tests {
         let log = log(ReplayLimits::default());
         let stream = log.open(StreamKind::Call, &Credential::default(), None).stream();
         let (work, go, told) = work();
-        go_on(&log, Some(stream), work);
+        go_on(&log, Some(stream), work, None);
         let (mut reader, _) = log.resume(stream, 0, &Credential::default()).unwrap();
         assert_eq!(next(&mut reader).await.as_deref(), Some(&b"said"[..]));
         go.send(()).unwrap();
@@ -286,13 +305,37 @@ mod tests {
     async fn a_call_is_given_up_where_as_many_go_on_as_may() {
         let log = log(ReplayLimits { session_unread: 1, ..ReplayLimits::default() });
         let (first, go, told) = work();
-        go_on(&log, None, first);
+        go_on(&log, None, first, None);
         let stream = log.open(StreamKind::Call, &Credential::default(), None).stream();
         let (second, _go, given_up) = work();
-        go_on(&log, Some(stream), second);
+        go_on(&log, Some(stream), second, None);
         assert!(timeout(SOON, given_up).await.unwrap().is_err());
         assert_eq!(log.resume(stream, 0, &Credential::default()).unwrap_err(), NotResumed::Gone);
         go.send(()).unwrap();
         assert!(timeout(SOON, told).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_breaks_down_leaves_nobody_waiting() {
+        let log = log(ReplayLimits::default());
+        let mut reader = log.open(StreamKind::Call, &Credential::default(), None);
+        let broken = Work::new(|_out| async { panic!("a call that breaks down, as this test wants it") });
+        go_on(&log, Some(reader.stream()), broken, None);
+        assert_eq!(next(&mut reader).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_polled_has_its_place_before_its_connection_ends() {
+        let log = log(ReplayLimits { session_unread: 1, ..ReplayLimits::default() });
+        let place = room_to_be_polled(&log);
+        assert!(place.is_some() && room_to_be_polled(&log).is_none(), "the next keeps its connection");
+        let stream = log.open(StreamKind::Call, &Credential::default(), None).stream();
+        let (work, go, told) = work();
+        go_on(&log, Some(stream), work, place);
+        go.send(()).unwrap();
+        assert!(timeout(SOON, told).await.unwrap().is_err());
+        assert!(log.resume(stream, 0, &Credential::default()).is_ok(), "it was not given up");
+        log.close();
+        assert!(room_to_be_polled(&log).is_none(), "nobody could come back");
     }
 }

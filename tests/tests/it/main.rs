@@ -23,6 +23,7 @@ mod inspector;
 mod listen_backends;
 mod lists;
 mod ownership;
+mod polled;
 mod proxy;
 mod restart;
 mod resumption;

@@ -52,6 +52,11 @@ impl Stream {
         Some(Lag { events, bytes: reader.unread_bytes })
     }
 
+    /// Whether it is a call's that has yet to say, or its reader to read, the last word.
+    pub(super) fn ends_by_itself(&self) -> bool {
+        self.kind == StreamKind::Call && (self.over.is_none() || self.lag().is_some_and(|lag| lag.events > 0))
+    }
+
     /// Whether its oldest event may be dropped without taking it from a connected reader.
     pub(super) fn may_lose(&self) -> bool {
         !self.events.is_empty() && self.reader.as_ref().is_none_or(|reader| reader.at > self.first)

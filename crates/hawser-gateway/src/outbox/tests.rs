@@ -102,3 +102,29 @@ fn what_was_kept_while_nobody_read_comes_after_what_was_missed() {
     assert_eq!(read(&mut stream), Poll::Ready(Some(Bytes::from_static(b"changed"))));
     assert_eq!(read(&mut stream), Poll::Pending);
 }
+
+#[test]
+fn what_a_stream_begins_with_does_not_end_it() {
+    let outbox = outbox(1, 1);
+    let first: Vec<_> = (0..4 * KEPT_MAX).map(|number| Bytes::from(number.to_string())).collect();
+    let mut stream = outbox.open_with(&Credential::default(), first.clone());
+    for message in first {
+        assert_eq!(read(&mut stream), Poll::Ready(Some(message)));
+    }
+    assert_eq!(read(&mut stream), Poll::Pending);
+}
+
+#[test]
+fn slow_readers_have_less_room_where_their_owner_has_none() {
+    let all = Allowance::new(ReplayLimits { owner_bytes: 2 * QUEUED_BYTES_SHORT, ..ReplayLimits::default() });
+    let of = |owner| Outbox::new(EventLog::new(1, all.share(Some([owner; 32]))), 1, 256);
+    let (slow, also_slow, other) = (of(1), of(1), of(2));
+    let _streams = [&slow, &also_slow, &other].map(|outbox| outbox.open(&Credential::default()));
+    let message = Bytes::from(vec![b'x'; QUEUED_BYTES_SHORT]);
+    send(&slow, &message).unwrap();
+    send(&also_slow, &message).unwrap();
+    assert_eq!(send(&slow, &message).unwrap_err(), NoStream);
+    for _ in 0..2 {
+        send(&other, &message).unwrap();
+    }
+}
