@@ -10,6 +10,7 @@ use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use crate::era::Eras;
+use crate::error::BackendError;
 use crate::hello::ServerHello;
 
 /// However long a server says that its answer stays fresh, it is asked again after this time.
@@ -74,6 +75,11 @@ impl Known {
         self.probing.lock().await
     }
 
+    /// The same, if nobody else is at it.
+    pub(crate) fn probing_now(&self) -> Option<MutexGuard<'_, ()>> {
+        self.probing.try_lock().ok()
+    }
+
     /// Takes in what an opening has shown.
     pub(crate) fn learn(&self, eras: Eras, discovery: Option<Discovery>) {
         if !self.fixed {
@@ -81,6 +87,16 @@ impl Known {
                 facts.eras = eras;
                 facts.discovery = discovery.or_else(|| facts.discovery.take());
             });
+        }
+    }
+
+    /// What the failure of a request means for sessions that are opened later.
+    pub(crate) fn note_failure(&self, error: &BackendError, modern: bool) {
+        match error {
+            // Such a server has no sessions that it could forget: it has changed.
+            BackendError::SessionGone { .. } if modern => self.forget(),
+            BackendError::SessionGone { .. } | BackendError::Unreachable { .. } => self.doubt(),
+            _ => {}
         }
     }
 

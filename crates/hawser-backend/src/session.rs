@@ -100,12 +100,7 @@ impl SessionCore {
 
     /// What a failure means for sessions that are opened later.
     pub(crate) fn note_failure(&self, error: &BackendError) {
-        match error {
-            // Such a server has no sessions that it could forget: it has changed.
-            BackendError::SessionGone { .. } if self.modern.get().is_some() => self.known.forget(),
-            BackendError::SessionGone { .. } | BackendError::Unreachable { .. } => self.known.doubt(),
-            _ => {}
-        }
+        self.known.note_failure(error, self.modern.get().is_some());
     }
 }
 

@@ -29,6 +29,8 @@ impl ModernFlow {
     /// Reads a result by what it says it is. "Clients MUST treat unrecognized values as invalid."
     pub(super) fn resolve(&mut self, result: RawJson) -> Option<ExchangeItem> {
         let may_ask = matches!(self.method.as_str(), method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ);
+        // Whatever comes of it, the server has had the request.
+        self.begun = true;
         match result_type(&result) {
             Ok(ResultType::Complete) => Some(self.complete(result)),
             Ok(ResultType::InputRequired) if may_ask => self.input_required(&result),
@@ -142,10 +144,10 @@ impl ModernFlow {
                 }
                 Next::Broken(reason) => Some(self.broken(&reason)),
             },
-            // It is not there any more.
             ExchangeItem::Response(error @ Outcome::Error(_)) => {
+                // It is not there any more.
                 self.task = None;
-                Some(self.end(ExchangeItem::Response(error)))
+                self.unspoken(&error).or_else(|| Some(self.end(ExchangeItem::Response(error))))
             }
             ExchangeItem::Failed(error) if task.survives(&error) => self.look_again(),
             ExchangeItem::Failed(error) => Some(self.end(ExchangeItem::Failed(error))),
@@ -157,7 +159,10 @@ impl ModernFlow {
         match item {
             ExchangeItem::Notification(_) | ExchangeItem::Request(_) => None,
             ExchangeItem::Response(Outcome::Result(_)) => self.look_again(),
-            other => Some(self.end(other)),
+            ExchangeItem::Response(error) => {
+                self.unspoken(&error).or_else(|| Some(self.end(ExchangeItem::Response(error))))
+            }
+            failed @ ExchangeItem::Failed(_) => Some(self.end(failed)),
         }
     }
 

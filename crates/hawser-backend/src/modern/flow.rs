@@ -43,6 +43,8 @@ pub(crate) struct ModernFlow {
     pub(super) rounds: u32,
     /// What the server made of the call, until it has come to its end.
     pub(super) task: Option<TaskRun>,
+    /// The server has begun to process the call: it asked for input, or made a task of it.
+    pub(super) begun: bool,
 }
 
 pub(super) enum Stage {
@@ -96,6 +98,7 @@ impl ModernFlow {
             refreshed: false,
             rounds: 0,
             task: None,
+            begun: false,
         };
         flow.stage = flow.answer_here().unwrap_or_else(|| flow.call());
         flow
@@ -209,16 +212,10 @@ impl ModernFlow {
     }
 
     fn answered(&mut self, outcome: Outcome) -> Option<ExchangeItem> {
-        let code = match &outcome {
-            Outcome::Error(error) => quote_error(error).0,
-            Outcome::Result(_) => 0,
-        };
-        if code == i64::from(code::UNSUPPORTED_PROTOCOL_VERSION) {
-            // The server has changed: nothing was processed, and what it speaks is found out again.
-            self.port.state.end(Ending::Forgotten);
-            let gone = BackendError::SessionGone { backend: self.port.config.name.clone() };
-            return Some(self.end(ExchangeItem::Failed(gone)));
+        if let Some(gone) = self.unspoken(&outcome) {
+            return Some(gone);
         }
+        let code = error_code(&outcome);
         // "The client SHOULD call `tools/list` to check for changes […], then retry the original request."
         let mirrored = self.modern.over_http && self.method == method::TOOLS_CALL;
         if code == i64::from(code::HEADER_MISMATCH) && mirrored && !self.refreshed {
@@ -231,6 +228,16 @@ impl ModernFlow {
             Outcome::Result(result) => Some(self.complete(result)),
             error @ Outcome::Error(_) => Some(self.end(ExchangeItem::Response(error))),
         }
+    }
+
+    /// The server does not speak this version any more: nothing was processed, and what it speaks is found out again.
+    pub(super) fn unspoken(&mut self, outcome: &Outcome) -> Option<ExchangeItem> {
+        if error_code(outcome) != i64::from(code::UNSUPPORTED_PROTOCOL_VERSION) {
+            return None;
+        }
+        self.port.state.end(Ending::Forgotten);
+        let gone = BackendError::SessionGone { backend: self.port.config.name.clone() };
+        Some(self.end(ExchangeItem::Failed(gone)))
     }
 
     /// A result goes to the client. From every list of tools it is learnt how they are called.
@@ -271,7 +278,28 @@ impl ModernFlow {
 
     pub(super) fn end(&mut self, item: ExchangeItem) -> ExchangeItem {
         self.stage = Stage::Over;
-        item
+        match item {
+            ExchangeItem::Failed(error) if self.begun && error.was_not_processed() => {
+                ExchangeItem::Failed(self.lost(&error))
+            }
+            item => item,
+        }
+    }
+
+    /// Not processed is only the last of several requests. Who took that for the whole call would begin it a second time.
+    fn lost(&self, error: &BackendError) -> BackendError {
+        self.port.note_failure(error);
+        BackendError::Lost {
+            backend: self.port.config.name.clone(),
+            reason: format!("the call had begun when the way to its answer was cut off: {error}"),
+        }
+    }
+}
+
+fn error_code(outcome: &Outcome) -> i64 {
+    match outcome {
+        Outcome::Error(error) => quote_error(error).0,
+        Outcome::Result(_) => 0,
     }
 }
 

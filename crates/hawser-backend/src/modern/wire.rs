@@ -30,6 +30,11 @@ impl Port {
     pub(crate) fn fresh_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// What a failure means for sessions that are opened later.
+    pub(crate) fn note_failure(&self, error: &BackendError) {
+        self.known.note_failure(error, true);
+    }
 }
 
 /// One request. Dropping it before its end cancels it: over HTTP the stream is closed, a child is told.

@@ -11,6 +11,7 @@ mod hostile;
 mod modern;
 mod modern_server;
 mod modern_stdio;
+mod once;
 mod scripted;
 mod sessions;
 mod sse;
