@@ -20,6 +20,8 @@ use crate::session::SessionCore;
 const VERSIONS_MAX: usize = 64;
 /// Most messages that a server may send before it answers.
 const MESSAGES_MAX: usize = 1000;
+/// Over HTTP answers come on connections of their own, and not always in order.
+const LATE_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// What the probe showed.
 #[derive(Debug)]
@@ -58,9 +60,9 @@ pub(crate) async fn discover(core: &Arc<SessionCore>, modern: &Modern, limit: Du
     }
 }
 
-/// What an answer that came late says, if it is there by now.
+/// What an answer that came late says, if it is there by now: the server has answered what it was asked after it.
 pub(crate) async fn late(exchange: &mut Exchange) -> Option<Discovery> {
-    let item = timeout(Duration::ZERO, answer(exchange)).await.ok()??;
+    let item = timeout(LATE_TIME_MAX, answer(exchange)).await.ok()??;
     match judge(&exchange.backend().clone(), item) {
         Probe::Server(discovery) => Some(*discovery),
         _ => None,

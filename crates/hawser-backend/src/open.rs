@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::backend::Inner;
 use crate::discover::{Probe, discover, late};
-use crate::era::{Opening, Seen, Spoken, Step};
+use crate::era::{Eras, Opening, Seen, Spoken, Step};
 use crate::error::BackendError;
 use crate::exchange::Exchange;
 use crate::hello::{ClientHello, ServerHello, initialize};
@@ -40,7 +40,8 @@ pub(crate) async fn open(backend: &Inner, client: &ClientHello) -> Result<(Backe
     attempt.run().await
 }
 
-/// Who would have to find out what the server is waits for whoever is at it already.
+/// Who would have to find out what the server is waits for whoever is at it already, and then goes on together with all others
+/// who waited: only as long as nothing is known at all, one goes ahead.
 async fn probing<'a>(backend: &'a Inner, client: &ClientHello) -> Option<MutexGuard<'a, ()>> {
     let known = backend.known.eras();
     let known_enough = match client.revision.era() {
@@ -50,7 +51,14 @@ async fn probing<'a>(backend: &'a Inner, client: &ClientHello) -> Option<MutexGu
         _ if known.modern == Spoken::No => known.legacy == Spoken::Yes,
         _ => known.modern == Spoken::Yes && backend.known.discovery(Instant::now()).is_some(),
     };
-    if known_enough { None } else { Some(backend.known.probing().await) }
+    if known_enough {
+        return None;
+    }
+    if let Some(probing) = backend.known.probing_now() {
+        return Some(probing);
+    }
+    let probing = backend.known.probing().await;
+    (backend.known.eras() == Eras::default()).then_some(probing)
 }
 
 struct Attempt<'a> {
@@ -157,14 +165,11 @@ impl Attempt<'_> {
         let mut learnt = self.opening.learnt();
         // The probe was answered after all: it is just slow to start.
         let mut found = self.discovery.take();
-        if let Some(exchange) = &mut self.silent {
-            if let Some(discovery) = late(exchange).await {
-                learnt.modern = Spoken::Yes;
-                found = Some(discovery);
-            } else if !self.backend.is_stdio() {
-                // What answers out of order may still say so.
-                learnt.modern = Spoken::Unknown;
-            }
+        if let Some(exchange) = &mut self.silent
+            && let Some(discovery) = late(exchange).await
+        {
+            learnt.modern = Spoken::Yes;
+            found = Some(discovery);
         }
         self.backend.known.learn(learnt, found);
         let Some((core, unsolicited)) = self.way else {
@@ -202,8 +207,9 @@ impl Attempt<'_> {
     /// Gives up a link. A child holds its place until it is gone.
     async fn leave(&mut self) {
         let Some((core, _)) = self.way.take() else { return };
-        self.silent = None;
         if self.backend.is_stdio() {
+            // Over HTTP it has a connection of its own, on which the answer may still come.
+            self.silent = None;
             core.state.end(Ending::Closed);
             core.link.close().await;
         }

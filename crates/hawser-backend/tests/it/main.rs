@@ -5,6 +5,7 @@ mod adapter;
 mod answers;
 mod child;
 mod child_eras;
+mod crowds;
 mod eras;
 mod failures;
 mod hostile;
