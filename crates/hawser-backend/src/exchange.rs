@@ -51,6 +51,12 @@ pub enum ExchangeItem {
     Failed(BackendError),
 }
 
+impl ExchangeItem {
+    const fn is_end(&self) -> bool {
+        matches!(self, Self::Response(_) | Self::Failed(_))
+    }
+}
+
 impl Exchange {
     /// `began` is from before the request was sent: whatever the server asks because of it comes later.
     pub(crate) fn new(id: u64, method: &str, began: Instant, course: Course, core: Arc<SessionCore>) -> Self {
@@ -91,12 +97,13 @@ impl Exchange {
             }
             let deadline = self.quiet_until.min(self.ends_at);
             match timeout_at(deadline, course.next()).await {
-                Ok(Some(item)) => return self.note(item),
+                // An answer that is there is given however late it is asked for; anything else may come without end.
+                Ok(Some(item)) if item.is_end() || Instant::now() < self.ends_at => return self.note(item),
                 // Cheap news can come without end, so the hard limit is looked at here, too.
                 Ok(None) if Instant::now() >= self.ends_at => return self.time_out(),
                 Ok(None) => self.quiet_until = Instant::now() + self.core.config.request_timeout,
                 Err(_) if self.may_wait_on() => {}
-                Err(_) => return self.time_out(),
+                Ok(Some(_)) | Err(_) => return self.time_out(),
             }
         }
     }
@@ -127,7 +134,7 @@ impl Exchange {
         if let ExchangeItem::Failed(error) = &item {
             self.core.note_failure(error);
         }
-        if matches!(item, ExchangeItem::Response(_) | ExchangeItem::Failed(_)) {
+        if item.is_end() {
             self.course = None;
         }
         self.endless = self.subscribes;

@@ -57,7 +57,12 @@ impl Pipe {
     }
 
     async fn begin(&self) -> Exchange {
-        self.core.begin("tools/call", None).await.unwrap()
+        self.begin_with(None).await
+    }
+
+    async fn begin_with(&self, params: Option<&str>) -> Exchange {
+        let params = params.map(|params| RawJson::parse(&params.to_owned().into()).unwrap());
+        self.core.begin("tools/call", params).await.unwrap()
     }
 
     async fn says(&mut self, message: Value) {
@@ -112,6 +117,20 @@ async fn a_server_that_says_this_and_that_cannot_hold_up_the_handshake() {
     };
     let Err(BackendError::TimedOut { after, .. }) = opened else { panic!("{opened:?}") };
     about((started.elapsed(), after), whole, whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_without_end_does_not_outlast_the_hard_limit_but_an_answer_that_is_there_is_given() {
+    let mut pipe = Pipe::new();
+    let mut told = pipe.begin_with(Some(r#"{"_meta":{"progressToken":7}}"#)).await;
+    let mut answered = pipe.begin().await;
+    let params = json!({"progressToken": 7, "progress": 1});
+    pipe.says(json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})).await;
+    pipe.says(json!({"jsonrpc": "2.0", "id": 2, "result": {}})).await;
+    tokio::time::sleep(WHOLE + Duration::from_secs(1)).await;
+    let ended = told.next().await;
+    assert!(matches!(ended, ExchangeItem::Failed(BackendError::TimedOut { after: WHOLE, .. })), "{ended:?}");
+    assert!(matches!(answered.next().await, ExchangeItem::Response(_)));
 }
 
 #[tokio::test(start_paused = true)]
