@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::answer::Answer;
+use super::backend_tag::BackendTag;
 use super::call::{self, Rest, asks_for_input};
 use super::parked::{NotParked, ParkedCall, Running};
 use super::request_state::{STATE_BYTES_MAX, Waits};
@@ -54,8 +55,7 @@ pub(super) async fn call(
             resume(caller, request, number, responses.as_ref(), flight, out).await
         }
         Waits::Backend { backend, nonce, state } => {
-            let Some(upstream) = target.upstreams.iter().find(|upstream| upstream.position() == usize::from(backend))
-            else {
+            let Some(upstream) = target.upstreams.iter().find(|upstream| backend.is(upstream)) else {
                 return invalid_state();
             };
             if let Err(answer) = use_up(caller, &nonce).await {
@@ -176,7 +176,7 @@ fn carry(caller: &ModernCaller, request: &Request, backend: usize, result: &RawJ
         None => result.clone(),
         Some(state) if state.len() > STATE_BYTES_MAX => return Err("its requestState is too long"),
         Some(state) => {
-            let backend = u16::try_from(backend).map_err(|_| "it is one of too many backends")?;
+            let backend = BackendTag::of(caller.session(), backend).ok_or("its backend is not known")?;
             let nonce = nonce(caller).ok_or("there is no randomness")?;
             let sealed =
                 seal(caller, request, Waits::Backend { backend, nonce, state }).ok_or("it cannot be sealed")?;

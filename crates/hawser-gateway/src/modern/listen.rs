@@ -172,7 +172,7 @@ async fn wishes(caller: &ModernCaller, wanted: &ListenFilter, mailbox: &Mailbox)
     }
     for presented in &wanted.task_ids {
         if let Some(claims) = tasks::open(caller, presented) {
-            let backend = usize::from(claims.backend);
+            let Some(backend) = claims.backend.find(caller.session()).map(Upstream::position) else { continue };
             mailbox.want_tasks_of(backend);
             wishes.entry(backend).or_default().tasks.insert(claims.own_id, presented.clone());
         }

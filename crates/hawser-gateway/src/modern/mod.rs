@@ -5,6 +5,7 @@
 //! (`requestState`, task ids, cursors) is sealed for its owner.
 
 mod answer;
+mod backend_tag;
 mod call;
 mod discover;
 mod extension_method;

@@ -9,6 +9,7 @@ use hawser_mcp::{Members, MembersError, RawJson};
 use hawser_owner::{HandleKind, Payload};
 use serde_json::Value;
 
+use super::backend_tag::BackendTag;
 use crate::claims::SessionKey;
 
 /// Members of the params in which a retry may differ from the request it repeats.
@@ -92,8 +93,8 @@ pub(crate) struct RequestState {
 pub(crate) enum Waits {
     /// A call that is parked in a session of this node.
     Parked { session: SessionKey, number: u64 },
-    /// A modern backend, by its position and with its own state. The nonce makes the state good for once.
-    Backend { backend: u16, nonce: [u8; 16], state: String },
+    /// A modern backend with its own state. The nonce makes the state good for once.
+    Backend { backend: BackendTag, nonce: [u8; 16], state: String },
     /// Nobody: the request is simply sent again (legacy `URLElicitationRequiredError`).
     Nobody { nonce: [u8; 16] },
 }
@@ -113,7 +114,7 @@ impl Payload for RequestState {
             }
             Waits::Backend { backend, nonce, state } => {
                 out.push(2);
-                out.extend_from_slice(&backend.to_be_bytes());
+                backend.encode(out);
                 out.extend_from_slice(nonce);
                 out.extend_from_slice(state.as_bytes());
             }
@@ -133,10 +134,10 @@ impl Payload for RequestState {
                 Waits::Parked { session: SessionKey(*session), number: u64::from_be_bytes(rest.try_into().ok()?) }
             }
             2 => {
-                let (backend, rest) = rest.split_first_chunk()?;
+                let (backend, rest) = BackendTag::decode(rest)?;
                 let (nonce, rest) = rest.split_first_chunk()?;
                 let state = std::str::from_utf8(rest).ok()?.to_owned();
-                Waits::Backend { backend: u16::from_be_bytes(*backend), nonce: *nonce, state }
+                Waits::Backend { backend, nonce: *nonce, state }
             }
             3 => Waits::Nobody { nonce: rest.try_into().ok()? },
             _ => return None,
@@ -189,11 +190,8 @@ mod tests {
         prop_oneof![
             (any::<[u8; 16]>(), any::<u64>())
                 .prop_map(|(key, number)| Waits::Parked { session: SessionKey(key), number }),
-            (any::<u16>(), any::<[u8; 16]>(), any::<String>()).prop_map(|(backend, nonce, state)| Waits::Backend {
-                backend,
-                nonce,
-                state
-            }),
+            (BackendTag::any(), any::<[u8; 16]>(), any::<String>())
+                .prop_map(|(backend, nonce, state)| Waits::Backend { backend, nonce, state }),
             any::<[u8; 16]>().prop_map(|nonce| Waits::Nobody { nonce }),
         ]
     }

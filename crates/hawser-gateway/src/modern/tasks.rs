@@ -8,6 +8,7 @@ use hawser_owner::{Binding, HandleKind, Payload, Standing};
 use serde_json::json;
 
 use super::answer::Answer;
+use super::backend_tag::BackendTag;
 use super::call::Rest;
 use super::{ModernCaller, Target, input};
 use crate::audit;
@@ -24,7 +25,7 @@ const OWN_ID_BYTES_MAX: usize = 1024;
 /// What a task id carries: whose task it is at which backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TaskClaims {
-    pub(crate) backend: u16,
+    pub(crate) backend: BackendTag,
     pub(crate) own_id: String,
 }
 
@@ -32,13 +33,13 @@ impl Payload for TaskClaims {
     const KIND: HandleKind = HandleKind::Task;
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.backend.to_be_bytes());
+        self.backend.encode(out);
         out.extend_from_slice(self.own_id.as_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (backend, own_id) = bytes.split_first_chunk()?;
-        Some(Self { backend: u16::from_be_bytes(*backend), own_id: std::str::from_utf8(own_id).ok()?.to_owned() })
+        let (backend, own_id) = BackendTag::decode(bytes)?;
+        Some(Self { backend, own_id: std::str::from_utf8(own_id).ok()?.to_owned() })
     }
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn request(caller: &ModernCaller, request: &Request, flight: &m
     let Some(claims) = open(caller, &presented) else {
         return Answer::refused(&ErrorObject::new(code::INVALID_PARAMS, "there is no such task"));
     };
-    let Some(upstream) = caller.session().upstream(usize::from(claims.backend)) else {
+    let Some(upstream) = claims.backend.find(caller.session()) else {
         return Answer::refused(&ErrorObject::new(code::INVALID_PARAMS, "there is no such task"));
     };
     let params = members.replace(&[("taskId", &RawJson::string(&claims.own_id))]);
@@ -127,7 +128,7 @@ fn seal(caller: &ModernCaller, backend: usize, own_id: String) -> Result<String,
         issued: now,
         expires: now.plus(LIFETIME),
     };
-    let backend = u16::try_from(backend).map_err(|_| "it is one of too many backends")?;
+    let backend = BackendTag::of(caller.session(), backend).ok_or("its backend is not known")?;
     let claims = TaskClaims { backend, own_id };
     let sealed = sessions.ring().mint(&binding, claims, sessions.entropy());
     sealed.map(|(sealed, _)| sealed).map_err(|_| "its task id cannot be sealed")
@@ -141,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn claims_round_trip(backend: u16, own_id: String) {
+        fn claims_round_trip(backend in BackendTag::any(), own_id: String) {
             let claims = TaskClaims { backend, own_id };
             let mut bytes = Vec::new();
             claims.encode(&mut bytes);
