@@ -28,22 +28,6 @@ pub(crate) fn for_adapted(capabilities: &RawJson) -> RawJson {
     members.edit(&[(EXTENSIONS, &extensions)], &[TASKS])
 }
 
-/// Whether a client with these capabilities can be asked this (`inputRequests` hold three kinds of requests).
-pub(crate) fn can_answer(capabilities: &RawJson, question: &str) -> bool {
-    let name = match question {
-        hawser_mcp::method::ELICITATION_CREATE => "elicitation",
-        hawser_mcp::method::SAMPLING_CREATE_MESSAGE => "sampling",
-        hawser_mcp::method::ROOTS_LIST => "roots",
-        _ => return false,
-    };
-    has(capabilities, name)
-}
-
-/// Whether a capability is there: an object.
-pub(crate) fn has(capabilities: &RawJson, name: &str) -> bool {
-    member(capabilities, name).is_some_and(|value| value.is_object())
-}
-
 /// Whether a capability is there and has this flag.
 pub(crate) fn has_flag(capabilities: &RawJson, name: &str, flag: &str) -> bool {
     member(capabilities, name).and_then(|value| member(&value, flag)).is_some_and(|value| value.as_str() == "true")
@@ -95,18 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_declared_can_be_asked() {
-        let client = raw(r#"{"elicitation":{},"sampling":true}"#);
-        assert!(can_answer(&client, "elicitation/create"));
-        for not in ["sampling/createMessage", "roots/list", "tools/call"] {
-            assert!(!can_answer(&client, not), "{not}");
-        }
-    }
-
-    #[test]
     fn flags_are_true_or_they_are_not_there() {
         let server = raw(r#"{"tools":{"listChanged":true},"prompts":{"listChanged":1},"resources":{}}"#);
-        assert!(has_flag(&server, "tools", "listChanged") && has(&server, "resources"));
+        assert!(has_flag(&server, "tools", "listChanged"));
         for (name, flag) in [("prompts", "listChanged"), ("resources", "subscribe"), ("logging", "x")] {
             assert!(!has_flag(&server, name, flag), "{name}");
         }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use hawser_backend::{BackendError, BackendName, BackendSession, Exchange, ExchangeItem};
-use hawser_mcp::{Era, Message, Outcome, RawJson};
+use hawser_mcp::{Era, ErrorObject, Message, Outcome, RawJson};
 use http::HeaderMap;
 
 use crate::session::Session;
@@ -52,23 +52,40 @@ pub(crate) async fn begin(
     }
 }
 
+/// Why a request was not sent.
+#[derive(Debug)]
+pub(crate) enum NotBegun {
+    /// The backend could not be reached, or not be told.
+    Failed(BackendError),
+    /// It cannot be put to a server of the era that the backend speaks.
+    Unfit(ErrorObject),
+}
+
+impl From<BackendError> for NotBegun {
+    fn from(error: BackendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Like [`begin`], with params that depend on the era which is spoken with the backend.
 pub(crate) async fn begin_with(
     session: &Arc<Session>,
     upstream: &Upstream,
     method: &str,
-    params: &impl Fn(Era) -> Option<RawJson>,
+    params: &impl Fn(Era) -> Result<Option<RawJson>, ErrorObject>,
     headers: &HeaderMap,
-) -> Result<(BackendSession, Exchange), BackendError> {
+) -> Result<(BackendSession, Exchange), NotBegun> {
     let opened = upstream.open(session).await?;
-    match opened.request_with_headers(method, params(opened.era()), headers).await {
+    let sent = params(opened.era()).map_err(NotBegun::Unfit)?;
+    match opened.request_with_headers(method, sent, headers).await {
         Ok(exchange) => Ok((opened, exchange)),
         Err(error) if error.was_not_processed() => {
             let opened = upstream.open(session).await?;
-            let exchange = opened.request_with_headers(method, params(opened.era()), headers).await?;
+            let sent = params(opened.era()).map_err(NotBegun::Unfit)?;
+            let exchange = opened.request_with_headers(method, sent, headers).await?;
             Ok((opened, exchange))
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

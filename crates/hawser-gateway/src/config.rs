@@ -33,11 +33,19 @@ pub struct SessionPolicy {
     pub per_owner: usize,
     /// Most sessions held in memory.
     pub total: usize,
+    /// Whether all who come without a credential are the same person, since nobody else can reach the gateway.
+    pub one_person: bool,
 }
 
 impl Default for SessionPolicy {
     fn default() -> Self {
-        Self { idle: Duration::from_hours(24), lifetime: Duration::from_hours(7 * 24), per_owner: 100, total: 10_000 }
+        Self {
+            idle: Duration::from_hours(24),
+            lifetime: Duration::from_hours(7 * 24),
+            per_owner: 100,
+            total: 10_000,
+            one_person: false,
+        }
     }
 }
 

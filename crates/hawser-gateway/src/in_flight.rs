@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::credential::{Credential, Revocation};
+use crate::pending::decline;
 
 /// Messages that may wait to be attached to one call.
 const ATTACHED_MAX: usize = 32;
@@ -48,6 +49,8 @@ pub(crate) struct InFlight {
 struct Running {
     number: u64,
     backend: Option<usize>,
+    /// Whether questions of the backend can be put with it.
+    takes_questions: bool,
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
     attach: mpsc::Sender<Attached>,
@@ -98,6 +101,7 @@ impl InFlight {
         let entry = Running {
             number,
             backend: None,
+            takes_questions: false,
             cancelled: cancelled.clone(),
             reason: Arc::clone(&reason),
             attach,
@@ -135,6 +139,31 @@ impl InFlight {
         let Some(message) = make(call.credential.client_id.as_deref()) else { return false };
         call.attached_bytes.fetch_add(message.bytes(), Ordering::Relaxed);
         place.send(message);
+        true
+    }
+
+    /// Gives a question to the newest call on a backend that takes questions; with `only_to_one`, only if there is just one such
+    /// call. Tells whether one took it.
+    pub(crate) fn ask_along(
+        &self,
+        backend: usize,
+        only_to_one: bool,
+        from: &BackendSession,
+        question: &Request,
+    ) -> bool {
+        let running = lock(&self.running);
+        let mut calls: Vec<_> =
+            running.values().filter(|call| call.backend == Some(backend) && call.takes_questions).collect();
+        if only_to_one && calls.len() > 1 {
+            return false;
+        }
+        calls.sort_by_key(|call| std::cmp::Reverse(call.number));
+        let has_room = |call: &&Running| call.attached_bytes.load(Ordering::Relaxed) < ATTACHED_BYTES_MAX;
+        let found = calls.into_iter().filter(has_room).find_map(|call| Some((call.attach.try_reserve().ok()?, call)));
+        let Some((place, call)) = found else { return false };
+        let attached = Attached::Question(from.clone(), question.clone());
+        call.attached_bytes.fetch_add(attached.bytes(), Ordering::Relaxed);
+        place.send(attached);
         true
     }
 
@@ -176,6 +205,13 @@ impl Flight {
         }
     }
 
+    /// From now on questions of the backend that come outside of exchanges can be put with it: [`Flight::attached`] is awaited.
+    pub(crate) fn take_questions(&self) {
+        if let Some(running) = lock(&self.running).get_mut(&self.id) {
+            running.takes_questions = true;
+        }
+    }
+
     /// Tells when the client no longer wants the answer.
     pub(crate) fn cancelled(&self) -> CancellationToken {
         self.cancelled.clone()
@@ -201,10 +237,18 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut running = lock(&self.running);
-        running.remove(&self.id);
-        if running.is_empty() {
-            self.emptied.notify_waiters();
+        {
+            let mut running = lock(&self.running);
+            running.remove(&self.id);
+            if running.is_empty() {
+                self.emptied.notify_waiters();
+            }
+        }
+        // Nothing is attached any more. What came too late to be put is declined, or its backend would wait for ever.
+        while let Ok(attached) = self.attached.try_recv() {
+            if let Attached::Question(from, question) = attached {
+                decline(&from, question.id);
+            }
         }
     }
 }

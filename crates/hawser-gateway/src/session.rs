@@ -131,6 +131,11 @@ impl Session {
         self.pooled.is_some()
     }
 
+    /// Whether several callers use it who are not the same person.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.pooled.as_ref().is_some_and(PoolKey::is_shared)
+    }
+
     pub(crate) const fn pool_key(&self) -> Option<&PoolKey> {
         self.pooled.as_ref()
     }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::in_flight::Attached;
 use crate::lists;
+use crate::modern::may_ask;
 use crate::outbox::Readership;
 use crate::pending::{PendingRequest, decline};
 use crate::session::Session;
@@ -99,14 +100,18 @@ fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, 
 }
 
 /// A modern client can be asked only within a call of its own: the newest on the same backend, or the one that waits for its
-/// input already.
+/// input already. Anonymous callers share a session and are not one another: of several calls that run, none is asked what
+/// another may have caused.
 fn deliver_to_modern(owner: &Arc<Session>, backend: usize, from: &BackendSession, request: &Request) {
-    let along = |_: Option<&str>| Some(Attached::Question(from.clone(), request.clone()));
-    if owner.in_flight.attach(backend, along) {
-        return;
+    let id = request.id.clone();
+    if !may_ask(owner.client_capabilities(), request) {
+        return decline(from, id);
     }
-    if let Some(request) = owner.parked.ask_along(backend, request.clone()) {
-        decline(from, request.id);
+    let shared = owner.is_shared();
+    let put = owner.in_flight.ask_along(backend, shared, from, request);
+    let unclear = shared && owner.in_flight.is_busy_at(backend);
+    if !put && (unclear || !owner.parked.ask_along(backend, from, request)) {
+        decline(from, id);
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! No I/O, no async: bytes in, bytes out. Time, randomness and ids come in as arguments.
 
+mod answerable;
 mod error;
 mod frame;
 mod freshness;
@@ -25,6 +26,7 @@ mod sse;
 pub mod task;
 pub mod translate;
 
+pub use answerable::can_be_asked;
 pub use error::{ErrorObject, code};
 pub use frame::{
     Body, FrameError, Limits, Message, Notification, Outcome, Request, RequestId, Response, parse_body, parse_message,

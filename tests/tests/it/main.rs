@@ -22,6 +22,7 @@ mod handles;
 mod inspector;
 mod listen_backends;
 mod lists;
+mod modern_edge;
 mod ownership;
 mod polled;
 mod proxy;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_mcp::{
-    ErrorObject, InputRequest, InputRequired, Members, Outcome, RawJson, ResultType, code, method, result_type,
-    with_input_responses,
+    ErrorObject, InputRequest, InputRequired, Members, Outcome, RawJson, ResultType, can_be_asked, code, method,
+    result_type, with_input_responses,
 };
 use tokio::time::timeout;
 
@@ -14,7 +14,6 @@ use super::answers::{Round, Turn};
 use super::flow::{ModernFlow, Stage, say_error};
 use super::subscriptions;
 use super::task::{Next, TaskRun};
-use crate::capabilities;
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 
@@ -80,7 +79,7 @@ impl ModernFlow {
         }
         let undeclared = requests
             .iter()
-            .find(|(_, request)| !capabilities::can_answer(&self.modern.capabilities, &request.method))
+            .find(|(_, request)| !can_be_asked(&self.modern.capabilities, &request.method, request.params.as_ref()))
             .map(|(_, request)| request.method.clone());
         if let Some(undeclared) = undeclared {
             return Some(self.broken(&format!("it asks {undeclared} of a client that cannot answer")));

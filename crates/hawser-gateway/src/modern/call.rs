@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use hawser_backend::{BackendError, ExchangeItem};
 use hawser_mcp::{
-    Era, Members, Notification, Outcome, RawJson, Request, RequestId, Revision, method, notification, translate,
+    Era, ErrorObject, Members, Notification, Outcome, RawJson, Request, RequestId, Revision, can_be_asked, method,
+    notification, translate,
 };
 use http::HeaderMap;
 use tokio::time::{Instant, sleep_until};
 
 use super::parked::Running;
-use crate::ask::{MESSAGES_MAX, begin_with, flood, may_repeat};
+use crate::ask::{MESSAGES_MAX, NotBegun, begin_with, flood, may_repeat};
 use crate::in_flight::{Attached, Flight};
 use crate::pending::decline;
 use crate::reply::Out;
@@ -47,6 +48,8 @@ pub(crate) enum Rest {
     Asks(Box<Running>),
     /// There is no answer.
     Failed(BackendError),
+    /// It was not sent: it cannot be put to a server of that era.
+    Unfit(ErrorObject),
     /// The session has ended, or the credential was revoked.
     Over(&'static str),
 }
@@ -55,7 +58,7 @@ pub(crate) enum Rest {
 pub(crate) async fn start(
     view: &View<'_>,
     upstream: &Upstream,
-    params: impl Fn(Era) -> Option<RawJson>,
+    params: impl Fn(Era) -> Result<Option<RawJson>, ErrorObject>,
     headers: &HeaderMap,
     flight: &mut Flight,
     out: &Out,
@@ -72,7 +75,8 @@ pub(crate) async fn start(
         };
         let (from, exchange) = match begun {
             Ok(begun) => begun,
-            Err(error) => return Rest::Failed(error),
+            Err(NotBegun::Failed(error)) => return Rest::Failed(error),
+            Err(NotBegun::Unfit(error)) => return Rest::Unfit(error),
         };
         let mut said = false;
         let running = Running::new(from, upstream.position(), exchange);
@@ -98,6 +102,9 @@ pub(crate) async fn follow(
     said: &mut bool,
 ) -> Rest {
     flight.at_backend(running.backend);
+    if asks_for_input(view.method) {
+        flight.take_questions();
+    }
     let cancelled = flight.cancelled();
     let revision = running.from.server().revision;
     let mut together = Instant::now() + TOGETHER;
@@ -157,7 +164,7 @@ pub(crate) async fn follow(
 fn put(view: &View<'_>, running: &mut Running, request: Request, together: &mut Instant) {
     let id = request.id.clone();
     let first = running.questions().is_empty();
-    if may_ask(view, &request) && running.ask(request) {
+    if asks_for_input(view.method) && may_ask(view.capabilities, &request) && running.ask(request) {
         if first {
             *together = Instant::now() + TOGETHER;
         }
@@ -166,19 +173,16 @@ fn put(view: &View<'_>, running: &mut Running, request: Request, together: &mut 
     }
 }
 
-/// "Servers MUST NOT send an `inputRequests` that the client has not declared support for"; only three methods can be answered
-/// with questions at all (MCP 2026-07-28, Multi Round-Trip Requests, Supported Requests).
-fn may_ask(view: &View<'_>, request: &Request) -> bool {
-    let capability = match request.method.as_str() {
-        method::ELICITATION_CREATE => "elicitation",
-        method::SAMPLING_CREATE_MESSAGE => "sampling",
-        method::ROOTS_LIST => "roots",
-        _ => return false,
-    };
-    asks_for_input(view.method) && crate::lists::has_capability(view.capabilities, capability)
+/// "Servers MUST NOT send an `inputRequests` that the client has not declared support for" (MCP 2026-07-28, Multi Round-Trip
+/// Requests); nor can one be sent that its era does not have.
+pub(crate) fn may_ask(capabilities: &RawJson, question: &Request) -> bool {
+    let (name, params) = (question.method.as_str(), question.params.as_ref());
+    can_be_asked(capabilities, name, params)
+        && translate::server_request(name, params, Revision::LATEST_MODERN).is_some()
 }
 
-/// Whether a request of this method may be answered with `input_required`.
+/// Whether a request of this method may be answered with `input_required` (MCP 2026-07-28, Multi Round-Trip Requests, Supported
+/// Requests).
 pub(crate) fn asks_for_input(name: &str) -> bool {
     matches!(name, method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ)
 }

@@ -8,7 +8,7 @@
 use hawser_backend::BackendError;
 use hawser_mcp::{
     Era, ErrorObject, InputRequest, InputRequired, Members, Outcome, RawJson, Request, Response, ResultType, Revision,
-    code, freshness, method, result_type, translate,
+    can_be_asked, code, freshness, method, result_type, translate,
 };
 use hawser_owner::Refusal;
 use serde::Deserialize;
@@ -17,13 +17,12 @@ use tracing::warn;
 use super::answer::Answer;
 use super::backend_tag::BackendTag;
 use super::call::{self, Rest, asks_for_input};
-use super::parked::{NotParked, ParkedCall, Running};
+use super::parked::{NotParked, ParkedCall, Question, Running};
 use super::request_state::{STATE_BYTES_MAX, Waits};
 use super::state::{invalid_state, nonce, not_waiting, open, refused, restore, seal, use_up};
 use super::url_elicitation::url_elicitations;
 use super::{ModernCaller, Target, head, tasks, towards};
 use crate::in_flight::Flight;
-use crate::pending::decline;
 use crate::reply::Out;
 use crate::upstream::Upstream;
 
@@ -35,7 +34,7 @@ pub(super) async fn call(
     flight: &mut Flight,
     out: &Out,
 ) -> Answer {
-    let members = match Members::read(&target.params, &["inputResponses", "requestState"]) {
+    let members = match Members::read(&target.params, &["inputResponses", "requestState", "task"]) {
         Ok(members) => members,
         Err(error) => return Answer::refused(&crate::dispatch::invalid(&error)),
     };
@@ -62,7 +61,12 @@ pub(super) async fn call(
                 return answer;
             }
             let rest = start(caller, request, upstream, target, Some(&state), flight, out).await;
-            if matches!(&rest, Rest::Failed(error) if error.was_not_processed()) {
+            let unused = match &rest {
+                Rest::Failed(error) => error.was_not_processed(),
+                Rest::Unfit(_) => true,
+                _ => false,
+            };
+            if unused {
                 restore(caller, &nonce).await;
             }
             finish(caller, request, upstream.position(), rest)
@@ -103,7 +107,7 @@ pub(super) async fn start(
     flight: &mut Flight,
     out: &Out,
 ) -> Rest {
-    let params = |era| towards(caller, &target.params, era, own_state);
+    let params = |era| towards(caller, &request.method, &target.params, era, own_state);
     call::start(&caller.view(&request.method), upstream, params, &target.headers, flight, out).await
 }
 
@@ -114,6 +118,7 @@ pub(super) fn finish(caller: &ModernCaller, request: &Request, backend: usize, r
         Rest::Answered(Outcome::Error(error), from) => failed(caller, request, error, from),
         Rest::Asks(running) => park(caller, request, *running),
         Rest::Failed(error) => broken(caller, &request.method, &error),
+        Rest::Unfit(error) => Answer::refused(&error),
         Rest::Over(reason) => Answer::over(reason),
     }
 }
@@ -170,6 +175,10 @@ fn failed(caller: &ModernCaller, request: &Request, error: RawJson, from: Revisi
 /// A modern backend asks: its own state goes along under the gateway's seal.
 fn carry(caller: &ModernCaller, request: &Request, backend: usize, result: &RawJson) -> Result<Answer, &'static str> {
     let asked = InputRequired::read(result).map_err(|_| "it asks for input in a form that cannot be read")?;
+    let declared = &caller.head.capabilities;
+    if !asked.input_requests.iter().all(|(_, asked)| can_be_asked(declared, &asked.method, asked.params.as_ref())) {
+        return Err("it asks for input that the client did not declare that it can give");
+    }
     let members = Members::read(result, &["requestState"]).map_err(|_| "it cannot be read")?;
     let result = match asked.request_state {
         // Nothing to bring back: the backend needs the answers alone.
@@ -188,23 +197,14 @@ fn carry(caller: &ModernCaller, request: &Request, backend: usize, result: &RawJ
 }
 
 /// A legacy backend asked in the middle of a call: the call waits here, the client gets the questions.
-fn park(caller: &ModernCaller, request: &Request, mut running: Running) -> Answer {
-    let mut input_requests = Vec::new();
-    let mut unputtable = Vec::new();
-    for question in running.questions() {
-        match translate::server_request(&question.method, question.params.as_ref(), Revision::LATEST_MODERN) {
-            Some(params) => {
-                let asked = InputRequest { method: question.method.clone(), params };
-                input_requests.push((question.key.clone(), asked));
-            }
-            None => unputtable.push(question.key.clone()),
-        }
-    }
-    for key in unputtable {
-        if let Some(question) = running.take_question(&key) {
-            decline(&running.from, question.own_id);
-        }
-    }
+fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
+    // Nothing that cannot be put has been noted as a question.
+    let translated = |question: &Question| {
+        let (name, params) = (&question.method, question.params.as_ref());
+        let params = translate::server_request(name, params, Revision::LATEST_MODERN)?;
+        Some((question.key.clone(), InputRequest { method: name.clone(), params }))
+    };
+    let input_requests = running.questions().iter().filter_map(translated).collect();
     let session = caller.session();
     let call = ParkedCall { running, credential: caller.caller.credential.clone() };
     let number = match session.parked.park(call) {
@@ -249,6 +249,9 @@ async fn resume(
             return invalid_state();
         }
     };
+    // Before it is answered: what it asks next may come at once, and outside of the exchange.
+    flight.at_backend(running.backend);
+    flight.take_questions();
     for (key, answer) in responses {
         // "The server SHOULD ignore any information it does not recognize."
         let Some(question) = running.take_question(&key) else { continue };

@@ -39,6 +39,7 @@ use crate::unsolicited::with_progress_token;
 use crate::upstream::Upstream;
 
 pub(crate) use self::answer::refusal;
+pub(crate) use self::call::may_ask;
 pub(crate) use self::head::{Head, Refused, era, read};
 pub(crate) use self::parked::ParkedCalls;
 
@@ -255,22 +256,49 @@ async fn completion(caller: &ModernCaller, request: &Request, flight: &mut Fligh
 }
 
 /// Params as a backend gets them, by its era: gateway-owned members stay on this side, the trace goes on as a child span.
-fn towards(caller: &ModernCaller, params: &RawJson, era: Era, own_state: Option<&str>) -> Option<RawJson> {
-    let mut params = match era {
-        Era::Legacy => hawser_mcp::strip_request(Some(params)).ok()??,
-        Era::Modern => {
-            let members = Members::read(params, &[]).ok()?;
-            match own_state {
-                Some(state) => members.replace(&[("requestState", &RawJson::string(state))]),
-                None => params.clone(),
-            }
+fn towards(
+    caller: &ModernCaller,
+    method: &str,
+    params: &RawJson,
+    era: Era,
+    own_state: Option<&str>,
+) -> Result<Option<RawJson>, ErrorObject> {
+    let invalid = |error| dispatch::invalid(&error);
+    let params = match era {
+        Era::Legacy => {
+            only_modern(method, own_state)?;
+            hawser_mcp::strip_request(Some(params)).map_err(invalid)?
         }
+        Era::Modern => Some(match own_state {
+            Some(state) => {
+                Members::read(params, &[]).map_err(invalid)?.replace(&[("requestState", &RawJson::string(state))])
+            }
+            None => params.clone(),
+        }),
     };
-    if era == Era::Legacy && caller.head.progress_token.is_some() {
-        // Several processes of the client may share this backend session; the gateway's number is unique in it.
-        params = with_progress_token(&params, caller.session().next_number()).unwrap_or(params);
+    Ok(params.map(|mut params| {
+        if era == Era::Legacy && caller.head.progress_token.is_some() {
+            // Several processes of the client may share this backend session; the gateway's number is unique in it.
+            params = with_progress_token(&params, caller.session().next_number()).unwrap_or(params);
+        }
+        trace::onwards(&params, caller.caller.sessions.entropy())
+    }))
+}
+
+/// What a server of the session era must not be sent. A backend may have become one since the client last heard of it: without
+/// the state that it asked to be brought back it would begin from the start, and do again what it has done.
+fn only_modern(method: &str, own_state: Option<&str>) -> Result<(), ErrorObject> {
+    if own_state.is_some() {
+        let text = "the backend that asked for this input does not speak this revision any more; nothing was run again";
+        return Err(ErrorObject::new(code::INTERNAL_ERROR, text));
     }
-    Some(trace::onwards(&params, caller.caller.sessions.entropy()))
+    match method {
+        method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ | method::COMPLETION_COMPLETE => Ok(()),
+        method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => {
+            Err(ErrorObject::new(code::INVALID_PARAMS, "there is no such task"))
+        }
+        other => Err(ErrorObject::new(code::METHOD_NOT_FOUND, format!("no method {:?}", head::clip(other)))),
+    }
 }
 
 /// An error of the gateway's own legacy vocabulary, as a modern client knows it.

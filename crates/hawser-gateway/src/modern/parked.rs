@@ -19,6 +19,9 @@ use crate::pending::decline;
 /// Most questions that one call may have waiting.
 const QUESTIONS_MAX: usize = 32;
 
+/// A call that waits is not given up for another one sooner than this.
+const AT_LEAST: Duration = Duration::from_mins(1);
+
 /// What a backend asked in the middle of a call.
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -153,9 +156,12 @@ impl ParkedCalls {
         self.patience
     }
 
-    /// Parks a call; gives the number it is taken out by. If too many wait, the call comes back.
+    /// Parks a call; gives the number it is taken out by. Where there is no room the call that has waited longest is given up:
+    /// clients need not come back, and those that do not must not keep others out. If none has waited for long, the new call
+    /// comes back.
     pub(crate) fn park(&self, call: ParkedCall) -> Result<u64, Box<ParkedCall>> {
         self.expire();
+        self.make_room();
         let mut state = self.lock();
         if state.waiting.len() >= self.max {
             return Err(Box::new(call));
@@ -164,6 +170,24 @@ impl ParkedCalls {
         let number = state.last;
         state.waiting.insert(number, (Instant::now() + self.patience, call));
         Ok(number)
+    }
+
+    fn make_room(&self) {
+        let longest = {
+            let state = self.lock();
+            let full = state.waiting.len() >= self.max;
+            let longest = state.waiting.iter().filter(|_| full).min_by_key(|(_, (until, _))| *until);
+            longest.map(|(number, (until, _))| (*number, *until))
+        };
+        let Some((number, _)) =
+            longest.filter(|(_, until)| until.duration_since(Instant::now()) + AT_LEAST <= self.patience)
+        else {
+            return;
+        };
+        let given_up = self.lock().waiting.remove(&number);
+        if let Some((_, call)) = given_up {
+            call.running.give_up("others wait for input");
+        }
     }
 
     /// Takes a call out, once.
@@ -177,16 +201,13 @@ impl ParkedCalls {
     }
 
     /// Adds a question that a backend asks outside of any call, if exactly one of its calls waits here: it is put with the next
-    /// round. Otherwise the question comes back.
-    pub(crate) fn ask_along(&self, backend: usize, request: Request) -> Option<Request> {
+    /// round. Tells whether it was taken.
+    pub(crate) fn ask_along(&self, backend: usize, from: &BackendSession, request: &Request) -> bool {
         let mut state = self.lock();
         let mut calls = state.waiting.values_mut().filter(|(_, call)| call.running.backend == backend);
         match (calls.next(), calls.next()) {
-            (Some((_, call)), None) if call.running.questions.len() < QUESTIONS_MAX => {
-                call.running.ask(request);
-                None
-            }
-            _ => Some(request),
+            (Some((_, call)), None) => call.running.from.same_as(from) && call.running.ask(request.clone()),
+            _ => false,
         }
     }
 

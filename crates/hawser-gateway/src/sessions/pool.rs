@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
-use hawser_owner::{EndpointId, Owned, OwnerDigest, SealError};
+use hawser_owner::{EndpointId, Owned, OwnerDigest, PrincipalKind, SealError};
 
 use super::{OpenError, Sessions, is_over};
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
@@ -33,11 +33,19 @@ pub(crate) struct Presence {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
     endpoint: EndpointId,
+    shared: bool,
     owner: [u8; OwnerDigest::BYTES],
     client_id: Option<String>,
     capabilities: RawJson,
     client_info: RawJson,
     log_level: Option<String>,
+}
+
+impl PoolKey {
+    /// Whether callers who are not the same person find it.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.shared
+    }
 }
 
 impl Sessions {
@@ -53,8 +61,10 @@ impl Sessions {
         }
         let now = self.now();
         let expires = now.plus(self.config.policy.lifetime);
+        let anonymous = authenticated.principal().kind() == PrincipalKind::Anonymous;
         let owned = self.ring().own(authenticated.principal(), expires, |owner| PoolKey {
             endpoint: endpoint.id(),
+            shared: anonymous && !self.config.policy.one_person,
             owner: *owner.as_bytes(),
             client_id: authenticated.client_id().map(str::to_owned),
             capabilities: presence.capabilities,

@@ -180,6 +180,7 @@ fn gateway_config(
             lifetime: settings.sessions.lifetime,
             per_owner: settings.sessions.per_owner,
             total: settings.sessions.total,
+            one_person: false,
         },
         limits: limits(settings),
     })
