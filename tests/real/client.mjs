@@ -44,7 +44,10 @@ async function loadClient() {
     UnauthorizedError,
     StdioClientTransport,
     transport: (url, authProvider) => new StreamableHTTPClientTransport(url, { authProvider }),
-    client: (info, capabilities, mode) => new Client(info, { capabilities, versionNegotiation: { mode } }),
+    client: (info, capabilities, mode) => {
+      const negotiated = mode === "modern" ? { pin: "2026-07-28" } : mode;
+      return new Client(info, { capabilities, versionNegotiation: { mode: negotiated } });
+    },
     answer: (client, name, handler) => client.setRequestHandler(name, handler),
     finish: (transport, callback) => transport.finishAuth(callback.searchParams),
   };
@@ -98,12 +101,15 @@ let person;
 let client;
 let transport;
 
+/** The revision that was agreed on, where the SDK tells it. */
+const protocol = () => client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion ?? null;
+
 const digest = (text) => (text === undefined ? null : createHash("sha256").update(text).digest("hex"));
 
-function newClient(mode) {
+function newClient(mode, accept) {
   const made = sdk.client(
     { name: `interoperability-${flavour}`, version: "1.0.0" },
-    { sampling: {}, elicitation: {}, roots: { listChanged: true } },
+    { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } },
     mode,
   );
   sdk.answer(made, "sampling/createMessage", () => ({
@@ -111,28 +117,31 @@ function newClient(mode) {
     model: "test",
     content: { type: "text", text: "a sampled answer" },
   }));
-  sdk.answer(made, "elicitation/create", () => ({ action: "decline" }));
+  sdk.answer(made, "elicitation/create", ({ params }) => {
+    if (!accept) return { action: "decline" };
+    return params.mode === "url" ? { action: "accept" } : { action: "accept", content: accept };
+  });
   sdk.answer(made, "roots/list", () => ({ roots: [{ uri: "file:///a-root", name: "a root" }] }));
   return made;
 }
 
-async function connectOnce(url, mode) {
+async function connectOnce(url, mode, accept) {
   transport = sdk.transport(new URL(url), person);
-  client = newClient(mode);
+  client = newClient(mode, accept);
   await client.connect(transport);
 }
 
 const commands = {
-  async connect({ url, user, mode = "legacy" }) {
+  async connect({ url, user, mode = "legacy", accept }) {
     person = new Person(user);
     try {
-      await connectOnce(url, mode);
+      await connectOnce(url, mode, accept);
     } catch (error) {
       if (!(error instanceof sdk.UnauthorizedError)) throw error;
       await sdk.finish(transport, person.callback);
-      await connectOnce(url, mode);
+      await connectOnce(url, mode, accept);
     }
-    return { ...commands.state(), server: client.getServerVersion() };
+    return { ...commands.state(), server: client.getServerVersion(), protocol: protocol() };
   },
   // Starts a server as a child process and speaks to it on its stdin and stdout.
   async launch({ command: [program, ...args], mode = "legacy" }) {

@@ -1,4 +1,4 @@
-"""A client nobody here wrote: the Python SDK, driven by lines of JSON.
+"""A client nobody here wrote: the Python SDK, or with the argument `fastmcp` the one of FastMCP, driven by lines of JSON.
 
 Each line of standard input is a command, each is answered by one line of output. The SDK does discovery, registration,
 PKCE, tokens and refreshing by itself; only the person in front of the browser is played here (`log_in`).
@@ -21,6 +21,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 import mcp_types as types
+
+FASTMCP = sys.argv[1:] == ["fastmcp"]
+if FASTMCP:
+    from fastmcp.client import Client as FastClient
+    from fastmcp.client.transports import StreamableHttpTransport
 
 REDIRECT_URI = "http://127.0.0.1:9/callback"
 MAX_STEPS = 12
@@ -113,8 +118,9 @@ class Driver:
         self.logins = 0
         self.session = None
         self.http = None
+        self.accept = None
 
-    async def connect(self, url, user, mode="legacy"):
+    async def connect(self, url, user, mode="legacy", accept=None):
         callback = None
 
         async def redirect(authorize_url: str) -> None:
@@ -140,35 +146,66 @@ class Driver:
             callback_handler=called_back,
         )
 
-        async def note_session(request) -> None:
-            self.session = request.headers.get("mcp-session-id", self.session)
+        self.accept = accept
+        if FASTMCP:
+            self.connection = StreamableHttpTransport(url, auth=self.auth)
+            await self.enter(self.connection, mode)
+        else:
+            self.http = create_mcp_http_client(auth=self.auth)
+            self.http.event_hooks = {"request": [self.note_session]}
+            await self.http.__aenter__()
+            await self.enter(streamable_http_client(url, http_client=self.http), mode)
+        return {**await self.state(), "protocol": self.protocol()}
 
-        self.http = create_mcp_http_client(auth=self.auth)
-        self.http.event_hooks = {"request": [note_session]}
-        await self.http.__aenter__()
-        await self.enter(streamable_http_client(url, http_client=self.http), mode)
-        return {**await self.state(), "protocol": self.client.protocol_version}
+    async def note_session(self, request):
+        self.session = request.headers.get("mcp-session-id", self.session)
 
     async def launch(self, command, mode="legacy"):
         """Starts a server as a child process and speaks to it on its stdin and stdout."""
         await self.enter(stdio_client(StdioServerParameters(command=command[0], args=command[1:])), mode)
-        return {"protocol": self.client.protocol_version}
+        return {"protocol": self.protocol()}
 
     async def enter(self, transport, mode):
-        self.client = Client(
+        mode = "2026-07-28" if mode == "modern" else mode
+        self.client = self.fastmcp(transport, mode) if FASTMCP else self.sdk(transport, mode)
+        await self.client.__aenter__()
+
+    def sdk(self, transport, mode):
+        async def elicit(context, params):
+            return answer(params, self.accept)
+
+        return Client(
             transport,
             mode=mode,
             read_timeout_seconds=30,
             sampling_callback=sample,
-            elicitation_callback=decline,
+            elicitation_callback=elicit,
             list_roots_callback=roots,
         )
-        await self.client.__aenter__()
+
+    def fastmcp(self, transport, mode):
+        async def elicit(message, response_type, params, context):
+            return answer(params, self.accept)
+
+        async def sampled(messages, params, context):
+            return "a sampled answer"
+
+        return FastClient(
+            transport,
+            mode=mode,
+            timeout=30,
+            sampling_handler=sampled,
+            elicitation_handler=elicit,
+            roots=["file:///a-root"],
+        )
+
+    def protocol(self):
+        return self.client.session.protocol_version if FASTMCP else self.client.protocol_version
 
     async def state(self):
         tokens, client_info = self.memory.tokens, self.memory.client_info
         return {
-            "session": self.session,
+            "session": self.connection._session_id if FASTMCP else self.session,
             "logins": self.logins,
             "client_id": client_info and client_info.client_id,
             "access_token": digest(tokens and tokens.access_token),
@@ -181,10 +218,15 @@ class Driver:
         return {}
 
     async def tools(self):
-        return {"names": [tool.name for tool in (await self.client.list_tools()).tools]}
+        return {"names": [tool.name for tool in listed(await self.client.list_tools(), "tools")]}
 
     async def call(self, name, arguments):
-        return dump(await self.client.call_tool(name, arguments))
+        return dump(await self.call_tool(name, arguments))
+
+    def call_tool(self, name, arguments, progress=None):
+        if FASTMCP:
+            return self.client.call_tool_mcp(name, arguments, progress_handler=progress)
+        return self.client.call_tool(name, arguments, progress_callback=progress)
 
     async def progress(self, name, arguments):
         seen = []
@@ -192,33 +234,39 @@ class Driver:
         async def note(progress, total, message):
             seen.append({"progress": progress, "total": total})
 
-        result = await self.client.call_tool(name, arguments, progress_callback=note)
+        result = await self.call_tool(name, arguments, note)
         return {**dump(result), "progress": seen}
 
     async def resources(self):
-        return {"uris": [str(resource.uri) for resource in (await self.client.list_resources()).resources]}
+        return {"uris": [str(resource.uri) for resource in listed(await self.client.list_resources(), "resources")]}
 
     async def read(self, uri):
-        return dump(await self.client.read_resource(uri))
+        read = self.client.read_resource_mcp if FASTMCP else self.client.read_resource
+        return dump(await read(uri))
 
     async def templates(self):
-        templates = (await self.client.list_resource_templates()).resource_templates
+        templates = listed(await self.client.list_resource_templates(), "resource_templates")
         return {"templates": [template.uri_template for template in templates]}
 
     async def prompts(self):
-        return {"names": [prompt.name for prompt in (await self.client.list_prompts()).prompts]}
+        return {"names": [prompt.name for prompt in listed(await self.client.list_prompts(), "prompts")]}
 
     async def prompt(self, name, arguments):
         return dump(await self.client.get_prompt(name, arguments))
 
     async def ping(self):
-        return dump(await self.client.send_ping())
+        return {} if FASTMCP and await self.client.ping() else dump(await self.client.send_ping())
 
     async def close(self):
         await self.client.__aexit__(None, None, None)
         if self.http:
             await self.http.__aexit__(None, None, None)
         return {}
+
+
+def listed(result, member):
+    """FastMCP gives lists themselves, the SDK the results that they are in."""
+    return result if FASTMCP else getattr(result, member)
 
 
 def dump(model):
@@ -230,8 +278,11 @@ async def sample(context, params):
     return types.CreateMessageResult(role="assistant", model="test", content=content)
 
 
-async def decline(context, params):
-    return types.ElicitResult(action="decline")
+def answer(params, accept):
+    """The user accepts with this content, or declines if there is none."""
+    if accept is None:
+        return types.ElicitResult(action="decline")
+    return types.ElicitResult(action="accept", content=None if params.mode == "url" else accept)
 
 
 async def roots(context):

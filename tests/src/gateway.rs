@@ -167,6 +167,11 @@ impl Gateway {
         self.process.kill().await
     }
 
+    /// Asks it to stop, and leaves it to do so.
+    pub async fn stop_softly(&self) -> Result<()> {
+        self.process.terminate().await
+    }
+
     /// Asks it to stop and waits for its end.
     pub async fn stop(&mut self) -> Result<std::process::ExitStatus> {
         self.process.terminate().await?;

@@ -1,5 +1,5 @@
-//! MCP clients that nobody here wrote, driven command by command: the Python SDK and both TypeScript SDKs, with their own
-//! OAuth flow. The scripts under `tests/real/` only play the person who logs in.
+//! MCP clients that nobody here wrote, driven command by command: the Python SDK, `FastMCP` and both TypeScript SDKs, with
+//! their own OAuth flow. The scripts under `tests/real/` only play the person who logs in.
 
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 pub enum Who {
     /// PyPI `mcp`.
     Python,
+    /// PyPI `fastmcp`: its client.
+    FastMcp,
     /// npm `@modelcontextprotocol/sdk`.
     TypeScript,
     /// npm `@modelcontextprotocol/client`, its successor.
@@ -33,9 +35,10 @@ impl SdkClient {
     /// Starts the client's process; it connects to nothing yet.
     pub fn start(who: Who) -> Result<Self> {
         let mut command = match who {
-            Who::Python => {
+            Who::Python | Who::FastMcp => {
                 let mut command = Command::new(places::python("python")?);
                 command.arg(places::script("client.py")?).env("PYTHONUNBUFFERED", "1");
+                command.args((who == Who::FastMcp).then_some("fastmcp"));
                 command
             }
             Who::TypeScript | Who::TypeScript2 => {
@@ -48,7 +51,8 @@ impl SdkClient {
         Ok(Self { process: Process::start(&format!("the {who:?} client"), &mut command)? })
     }
 
-    /// Connects to an MCP server, logging in as a user whose password is the name. `mode` is `legacy` or `auto`.
+    /// Connects to an MCP server, logging in as a user whose password is the name. `mode` is `legacy`, `modern`
+    /// or `auto`.
     pub async fn connect(&mut self, url: &Url, user: &str, mode: &str) -> Result<Value> {
         let user = json!({ "name": user, "password": user });
         self.ask(json!({ "do": "connect", "url": url, "user": user, "mode": mode })).await
@@ -57,6 +61,12 @@ impl SdkClient {
     /// Starts a server as a child process and speaks to it on its stdin and stdout. `mode` as in [`SdkClient::connect`].
     pub async fn launch(&mut self, command: &[String], mode: &str) -> Result<Value> {
         self.ask(json!({ "do": "launch", "command": command, "mode": mode })).await
+    }
+
+    /// The same with a user who answers every form with `content`, and visits every address.
+    pub async fn connect_accepting(&mut self, url: &Url, user: &str, mode: &str, content: Value) -> Result<Value> {
+        let user = json!({ "name": user, "password": user });
+        self.ask(json!({ "do": "connect", "url": url, "user": user, "mode": mode, "accept": content })).await
     }
 
     /// One command; an error if the SDK reports one.

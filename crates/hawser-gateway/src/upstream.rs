@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hawser_backend::{Backend, BackendError, BackendSession, ClientHello};
-use hawser_mcp::{ListKind, Notification, RawJson, method, notification};
+use hawser_mcp::{Era, ListKind, Notification, RawJson, method, notification};
 
 use crate::ask::outcome;
 use crate::lists::{announces, has_capability};
@@ -248,8 +248,13 @@ impl Upstream {
 
 /// Tells a new backend session what the client told the old one. A backend that does not take it still serves everything else.
 async fn replay(owner: Weak<Session>, position: usize, session: BackendSession) {
-    let wishes = owner.upgrade().and_then(|owner| Some(owner.upstream(position)?.wishes()));
-    let Some((log_level, subscriptions)) = wishes else { return };
+    let Some(alive) = owner.upgrade() else { return };
+    // Between two modern sides there is nothing to tell: every request says all of it.
+    if alive.pool_key().is_some() && session.era() == Era::Modern {
+        return;
+    }
+    let Some((log_level, subscriptions)) = alive.upstream(position).map(Upstream::wishes) else { return };
+    drop(alive);
     let capabilities = &session.server().capabilities;
     let mut told = Vec::new();
     if let Some(level) = log_level.filter(|_| has_capability(capabilities, "logging")) {

@@ -71,7 +71,8 @@ pub struct Notification {
 /// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The request's id; `None` where the sender could not tell (JSON-RPC 2.0 section 5: `null`).
+    /// The request's id; `None` where the sender could not tell. JSON-RPC 2.0 (section 5) has `null` for that, MCP no member at
+    /// all (2025-11-25 and 2026-07-28, schema: `JSONRPCErrorResponse`): both are read, the latter is written.
     pub id: Option<RequestId>,
     /// How it went.
     pub outcome: Outcome,
@@ -352,10 +353,13 @@ impl Response {
             Outcome::Result(result) => ("result", result),
             Outcome::Error(error) => ("error", error),
         };
-        let id = self.id.as_ref().map_or("null", |id| id.0.as_str());
-        let mut out = String::with_capacity(40 + id.len() + value.bytes().len());
+        let mut out = String::with_capacity(64 + value.bytes().len());
+        out.push_str(r#"{"jsonrpc":"2.0""#);
         // Writing to a String cannot fail.
-        let _ = write!(out, r#"{{"jsonrpc":"2.0","id":{id},"{name}":{}}}"#, value.as_str());
+        if let Some(id) = &self.id {
+            let _ = write!(out, r#","id":{}"#, id.0.as_str());
+        }
+        let _ = write!(out, r#","{name}":{}}}"#, value.as_str());
         out.into()
     }
 }

@@ -10,22 +10,29 @@
     reason = "in a test, what fails to unwrap is the failure to report"
 )]
 
+mod answers;
 mod bad_backends;
 mod bad_requests;
 mod bad_stdio;
+mod clients_of_both_eras;
 mod configuration;
 mod conformance;
 mod demo;
+mod elicitation;
 mod endurance;
+mod eras;
 mod external_issuers;
 mod handles;
 mod inspector;
+mod listen;
 mod listen_backends;
 mod lists;
 mod modern_edge;
 mod ownership;
+mod parked_calls;
 mod polled;
 mod proxy;
+mod request_headers;
 mod restart;
 mod resumption;
 mod revisions;
@@ -33,3 +40,5 @@ mod round_trips;
 mod schemas;
 mod sdk_clients;
 mod stdio;
+mod tasks;
+mod trace;

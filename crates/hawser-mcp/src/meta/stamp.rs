@@ -38,7 +38,8 @@ pub fn stamp_request(params: Option<&RawJson>, stamp: &Stamp<'_>) -> Result<RawJ
     if let Some(token) = stamp.progress_token.filter(|_| wants_progress(&params)) {
         with.push((meta_key::PROGRESS_TOKEN, token));
     }
-    let meta = edit_meta(&params, &ROUTED, &with, &[meta_key::LOG_LEVEL])?;
+    let [server, subscription] = SERVERS_OWN;
+    let meta = edit_meta(&params, &ROUTED, &with, &[meta_key::LOG_LEVEL, server, subscription])?;
     Ok(meta.map_or_else(|| params.without(&[]), |meta| params.replace(&[(META, &meta)])))
 }
 
@@ -50,9 +51,17 @@ fn wants_progress(params: &Members<'_>) -> bool {
     })
 }
 
-/// Keys of a modern request that a legacy backend does not know.
-const MODERN_KEYS: [&str; 4] =
-    [meta_key::PROTOCOL_VERSION, meta_key::CLIENT_INFO, meta_key::CLIENT_CAPABILITIES, meta_key::LOG_LEVEL];
+/// Keys that only servers use: in a request they would speak for somebody else.
+const SERVERS_OWN: [&str; 2] = [meta_key::SERVER_INFO, meta_key::SUBSCRIPTION_ID];
+/// Keys of the modern era, which a legacy backend does not know.
+const MODERN_KEYS: [&str; 6] = [
+    meta_key::PROTOCOL_VERSION,
+    meta_key::CLIENT_INFO,
+    meta_key::CLIENT_CAPABILITIES,
+    meta_key::LOG_LEVEL,
+    meta_key::SERVER_INFO,
+    meta_key::SUBSCRIPTION_ID,
+];
 /// Parameters of a retry (2026-07-28, Multi Round-Trip Requests), and the one that asked for a task up to 2025-11-25, which a
 /// modern server must not heed (tasks extension, Compatibility).
 const MODERN_PARAMS: [&str; 3] = ["inputResponses", "requestState", "task"];
