@@ -1,7 +1,9 @@
 //! The gateway as an HTTP service: the one way that every request takes.
 
 mod post;
+mod remainder;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,9 +179,14 @@ impl Gateway {
             return reply::empty(StatusCode::NOT_FOUND);
         };
         let (parts, body) = request.into_parts();
-        let mut response = match self.0.answer(endpoint, &parts, body).await {
+        let mut body = pin!(body);
+        let mut response = match self.0.answer(endpoint, &parts, body.as_mut()).await {
             Ok(response) => response,
-            Err(rejection) => rejection.into_response(endpoint.resource()),
+            Err(rejection) => {
+                let mut response = rejection.into_response(endpoint.resource());
+                remainder::discard(body, &mut response).await;
+                response
+            }
         };
         self.0.allow_origin(&parts, &mut response);
         response

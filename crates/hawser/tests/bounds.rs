@@ -25,6 +25,13 @@ const CONNECTIONS: &[Row] = &[
         &[("hawser-gateway/src/config.rs", "body_timeout: Duration::from_secs(30),")],
     ),
     (
+        "before the connection is closed instead | 64 KiB, within 1 s |",
+        &[
+            ("hawser-gateway/src/gateway/remainder.rs", "BYTES_MAX: u64 = 64 << 10;"),
+            ("hawser-gateway/src/gateway/remainder.rs", "WAIT: Duration = Duration::from_secs(1);"),
+        ],
+    ),
+    (
         "body of a request to the authorization server | 64 KiB, within 15 s |",
         &[
             ("hawser-authserver/src/server.rs", "BODY_MAX: usize = 64 * 1024;"),

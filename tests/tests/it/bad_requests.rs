@@ -1,9 +1,14 @@
 //! Requests that no proper client sends. Each gets the status that says what is wrong, and the session goes on.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use hawser_tests::{Gateway, Person, RawAnswer, exchange, odd_stdio};
+use hawser_tests::{Gateway, Person, RawAnswer, exchange, odd_stdio, until};
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const SOON: Duration = Duration::from_secs(10);
 
 struct Stage {
     gateway: Gateway,
@@ -408,4 +413,33 @@ async fn no_credential_is_in_the_log() -> Result<()> {
         ensure!(!log.contains(tail), "the end of a credential is in the log");
     }
     stage.goes_on().await
+}
+
+/// A client may send the head of a request before its body, and be refused in between: what it sends next on the connection,
+/// which nobody said would close, is answered all the same.
+#[tokio::test]
+async fn a_refusal_before_the_body_leaves_the_connection_to_the_next_request() -> Result<()> {
+    let gateway = Gateway::with_users(json!({ "backends": { "odd": odd_stdio("well")? } })).await?;
+    let address = gateway.address()?;
+    let mut connection = tokio::net::TcpStream::connect(&address).await?;
+    connection.set_nodelay(true)?;
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    for _ in 0..3 {
+        let refusals = || gateway.log().matches("no credential was presented").count();
+        let before = refusals();
+        connection.write_all(head.as_bytes()).await?;
+        until("the refusal", SOON, async || Ok((refusals() > before).then_some(()))).await?;
+        connection.write_all(body.as_bytes()).await?;
+        let mut answer = vec![0; 4096];
+        let read = tokio::time::timeout(SOON, connection.read(&mut answer)).await??;
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        ensure!(answer.starts_with("HTTP/1.1 401"), "not answered: {answer:?}");
+        ensure!(!answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    Ok(())
 }
