@@ -138,8 +138,10 @@ async fn an_event_id_is_good_for_its_owner_its_client_and_its_session_alone() ->
     let at = flipped.len() / 2;
     flipped[at] = if flipped[at] == b'A' { b'B' } else { b'A' };
     let flipped = String::from_utf8(flipped)?;
+    let bobs_there = stage.legacy(&at_same_client, asks()).await?;
     for (what, client, id) in [
         ("another owner's session", &bobs, &id),
+        ("another owner's session at the same client", &bobs_there, &id),
         ("another owner", &bobs.stealing(&session), &id),
         ("another owner at the same client", &client.presenting(at_same_client.token()), &id),
         ("another client of the same owner", &client.presenting(elsewhere.token()), &id),
@@ -151,8 +153,10 @@ async fn an_event_id_is_good_for_its_owner_its_client_and_its_session_alone() ->
         ensure!(refused == unknown, "{what}: {refused:?}");
     }
     let log = stage.gateway.log();
-    for reason in ["other_client", "not_owner", "forged", "wrong_kind"] {
-        ensure!(log.contains(reason), "no audit event says {reason}");
+    let refused =
+        |reason: &str| log.lines().filter(|line| line.contains("Last-Event-ID") && line.contains(reason)).count();
+    for (reason, times) in [("not_owner", 4), ("other_client", 1), ("forged", 1), ("wrong_kind", 1)] {
+        ensure!(refused(reason) == times, "{reason}: {} audit events", refused(reason));
     }
     // None of it did anything to the owner's stream: the first reader still reads.
     consent(&client, &asked).await?;
