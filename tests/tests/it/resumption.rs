@@ -45,6 +45,7 @@ fn event_id(answer: &Answer) -> Result<String> {
 
 /// What is compared of two refusals.
 async fn refusal(mut answer: Answer) -> Result<(StatusCode, Vec<Value>)> {
+    ensure!(!answer.is_stream(), "{}: a stream instead of a refusal", answer.status);
     Ok((answer.status, answer.all().await?))
 }
 
@@ -227,6 +228,10 @@ async fn a_client_of_a_stopped_gateway_learns_what_is_lost() -> Result<()> {
         anew.expect(&format!("notifications/{changed}/list_changed")).await?;
     }
     ensure!(stage.effects("lost").await? == (1, 0), "nothing runs a second time by itself");
+    // The streams of the new log have the same numbers as those that are lost.
+    let mut other = begin(&client, "other").await?;
+    question(&mut other).await?;
+    ensure!(refusal(client.stream(Some(&call)).await?).await?.0 == 410, "the id of one call takes up another");
     Ok(())
 }
 
