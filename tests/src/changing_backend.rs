@@ -54,6 +54,7 @@ struct Inner {
     /// Each list begins with another tool than the last.
     rotates: bool,
     fails: bool,
+    hangs: bool,
     sessions: usize,
     open: HashSet<String>,
     listed: usize,
@@ -143,6 +144,11 @@ impl ChangingBackend {
         self.shared.lock().fails = fails;
     }
 
+    /// Whether it lets who wants a list wait for ever from now on.
+    pub fn hang(&self, hangs: bool) {
+        self.shared.lock().hangs = hangs;
+    }
+
     /// The sessions that listen, in the order they were opened; of the stateless era just those who listen.
     pub fn listening(&self) -> Vec<String> {
         let inner = self.shared.lock();
@@ -176,8 +182,10 @@ impl Drop for ChangingBackend {
 async fn handle(State(shared): State<Shared>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     let name = message.get("method").and_then(Value::as_str).unwrap_or(method.as_str()).to_owned();
+    if count(&shared, &name) {
+        return std::future::pending().await;
+    }
     let mut inner = shared.lock();
-    *inner.counts.entry(name.clone()).or_default() += 1;
     if let Some(stated) = inner.stated {
         return modern(&mut inner, stated, &name, &message);
     }
@@ -209,6 +217,13 @@ async fn handle(State(shared): State<Shared>, method: Method, headers: HeaderMap
         _ => return StatusCode::ACCEPTED.into_response(),
     };
     respond(&message, &result)
+}
+
+/// Counts a request, and tells whether it is left waiting.
+fn count(shared: &Shared, name: &str) -> bool {
+    let mut inner = shared.lock();
+    *inner.counts.entry(name.to_owned()).or_default() += 1;
+    inner.hangs && name == "tools/list"
 }
 
 fn capabilities(inner: &Inner) -> Value {

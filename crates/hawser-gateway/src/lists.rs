@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use hawser_backend::BackendError;
 use hawser_mcp::{ErrorObject, Freshness, ListKind, Members, Notification, RawJson, code, notification, write_list};
+use tokio::time::Instant;
 use tracing::warn;
 
 pub(crate) use self::cache::{ListCache, View};
@@ -33,6 +34,9 @@ use crate::upstream::Upstream;
 
 /// Longest wait for one backend's list: one that hangs must not keep the others' from the client.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same of a backend that was waited for in vain not long ago: it is asked all the same, and may be back.
+const PATIENCE_LOST: Duration = Duration::from_secs(1);
+const LOST_FOR: Duration = Duration::from_mins(1);
 /// A tool's annotations are taken from a list of at most this age, and one that it does not have is looked for in a newer one
 /// at most so often.
 const ANNOTATIONS_MAX: Duration = Duration::from_mins(5);
@@ -174,8 +178,11 @@ async fn current(
         return Ok(part);
     }
     let obtained = cache.obtain(&place, || fetch::read_all(session, upstream, kind));
-    let obtained = tokio::time::timeout(PATIENCE, obtained).await.unwrap_or_else(|_| {
-        Err(BackendError::TimedOut { backend: upstream.backend().name().clone(), after: PATIENCE })
+    let patience = session.lists.patience(upstream.position(), Instant::now());
+    let answered = tokio::time::timeout(patience, obtained).await;
+    session.lists.note_patience(upstream.position(), patience, answered.is_ok(), Instant::now());
+    let obtained = answered.unwrap_or_else(|_| {
+        Err(BackendError::TimedOut { backend: upstream.backend().name().clone(), after: patience })
     });
     if obtained.is_err() {
         // A listening client is told when the backend is back.

@@ -1,6 +1,6 @@
 //! Lists come from what the gateway knows, for as long as that is good, and never from what it knows of somebody else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hawser_tests::{ChangingBackend, Gateway, OddBackend, Person, Script, Stated, called_text, odd_stdio, until};
@@ -157,6 +157,32 @@ async fn a_backend_that_fails_does_not_make_the_list_flap() -> Result<()> {
     backend.set_tools(&["two"]);
     backend.fail(false);
     ensure!(alice.tools().await? == ["b_two", "good_act"], "what is not fresh is asked for again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_backend_that_hangs_makes_nobody_wait_twice() -> Result<()> {
+    let backend = ChangingBackend::start(&["one"]).await?;
+    let backends = json!({ "b": { "url": backend.url() }, "good": odd_stdio("well")? });
+    let gateway = gateway_of(&backends).await?;
+    let mut alice = open(&gateway, "alice").await?;
+    let all = alice.tools().await?;
+    until("the backend is listened to", SOON, async || Ok((!backend.listening().is_empty()).then_some(()))).await?;
+    backend.hang(true);
+    backend.announce();
+    let before = backend.count("tools/list");
+    let first = until("it is asked in vain", 2 * SOON, async || {
+        let began = Instant::now();
+        ensure!(alice.tools().await? == all, "the last good list");
+        Ok((backend.count("tools/list") > before).then(|| began.elapsed()))
+    });
+    let first = first.await?;
+    let began = Instant::now();
+    ensure!(alice.tools().await? == all, "the last good list");
+    ensure!(began.elapsed() < first / 2, "{:?} after {first:?}", began.elapsed());
+    backend.set_tools(&["two"]);
+    backend.hang(false);
+    ensure!(alice.tools().await? == ["b_two", "good_act"], "it is asked all the same");
     Ok(())
 }
 

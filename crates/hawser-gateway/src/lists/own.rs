@@ -1,6 +1,6 @@
 //! What a session itself knows of lists: what they depend on, and which are its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use hawser_owner::{EndpointId, OwnerDigest};
 use tokio::time::Instant;
 
 use super::cache::{ListCache, Place, View};
+use super::{LOST_FOR, PATIENCE, PATIENCE_LOST};
 use crate::claims::SessionKey;
 
 /// A session's own part in its lists. It holds no list.
@@ -28,6 +29,8 @@ struct State {
     /// Where the session era's server announced a change within this session: what it lists may be for this session alone.
     own: HashSet<(usize, ListKind)>,
     looked_up: Option<Instant>,
+    /// The backends whose lists were waited for in vain, and when.
+    hanging: HashMap<usize, Instant>,
 }
 
 impl View {
@@ -103,6 +106,21 @@ impl SessionLists {
             state.looked_up = Some(now);
         }
         due
+    }
+
+    /// How long to wait for a backend's list.
+    pub(super) fn patience(&self, backend: usize, now: Instant) -> Duration {
+        let lost = self.lock().hanging.get(&backend).is_some_and(|at| now.saturating_duration_since(*at) < LOST_FOR);
+        if lost { PATIENCE_LOST } else { PATIENCE }
+    }
+
+    /// Notes whether a backend answered in that time. Little patience proves nothing against it.
+    pub(super) fn note_patience(&self, backend: usize, patience: Duration, answered: bool, now: Instant) {
+        if answered {
+            self.lock().hanging.remove(&backend);
+        } else if patience == PATIENCE {
+            self.lock().hanging.insert(backend, now);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
