@@ -108,6 +108,12 @@ impl Exchange {
         }
     }
 
+    /// The server waited for this long for an answer that nobody here could give sooner: the exchange may take so much longer as
+    /// a whole.
+    pub fn extend(&mut self, waited: Duration) {
+        self.ends_at += waited;
+    }
+
     /// Tells when the server has closed a connection whose stream goes on (2025-11-25, Transports, Sending Messages 6): it wants
     /// to be polled. The exchange does that by itself; whoever forwards it may do likewise.
     pub fn pauses(&self) -> Option<Arc<Notify>> {

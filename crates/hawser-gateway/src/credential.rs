@@ -29,6 +29,11 @@ impl Credential {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_tests(grant: &str, token: &str) -> Self {
+        Self { client_id: None, grant: Some(grant.to_owned()), token_id: Some(token.to_owned()) }
+    }
+
     /// Whether the revocation is of this credential.
     pub(crate) fn is_hit_by(&self, revocation: &Revocation<'_>) -> bool {
         self.grant.as_deref() == Some(revocation.grant)

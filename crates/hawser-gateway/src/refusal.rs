@@ -8,11 +8,8 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
 use crate::edge::EdgeError;
-use crate::reply::{Body, json};
+use crate::reply::{Body, RETRY_SECONDS, json};
 use crate::sessions::{AdmitError, OpenError};
-
-/// How long a client should wait before it asks again, in seconds.
-const RETRY_SECONDS: u64 = 2;
 
 /// A request that is not dispatched.
 #[derive(Debug)]
@@ -60,9 +57,7 @@ impl Rejection {
             }
             Self::Unavailable => {
                 let error = ErrorObject::new(code::INTERNAL_ERROR, "temporarily unavailable; try again");
-                let mut response = json(StatusCode::SERVICE_UNAVAILABLE, rpc(&error));
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
-                response
+                json(StatusCode::SERVICE_UNAVAILABLE, rpc(&error))
             }
             Self::TooMany(error) => {
                 let mut response = json(StatusCode::TOO_MANY_REQUESTS, rpc(&error));

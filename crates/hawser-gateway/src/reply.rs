@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hawser_mcp::{encode_sse, encode_sse_comment};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -30,6 +30,8 @@ use crate::resumption::{EventWriter, Resumable, go_on, knows_polling, room_to_be
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// How long a client should wait before it asks again, in seconds.
+pub(crate) const RETRY_SECONDS: u64 = 2;
 /// Messages a call may be ahead of its reader.
 const AHEAD: usize = 8;
 
@@ -383,6 +385,9 @@ pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+    }
     response
 }
 

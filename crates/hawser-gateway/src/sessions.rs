@@ -6,6 +6,7 @@
 
 mod ending;
 mod pool;
+mod recent;
 mod room;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::session::{Session, SessionParts};
 pub(crate) use pool::{PoolKey, Presence};
 
 use ending::{TOMBSTONE_MARGIN, is_over};
+use recent::RecentRevocations;
 
 /// Locks that order restoring and ending of sessions; a session always uses the same one.
 const SHARDS: usize = 64;
@@ -69,6 +71,7 @@ pub(crate) struct Sessions {
     listening: Arc<Places>,
     allowance: Arc<Allowance>,
     closing: AtomicBool,
+    revoked: RecentRevocations,
     shards: Vec<tokio::sync::Mutex<()>>,
 }
 
@@ -121,6 +124,7 @@ impl Sessions {
             pool: papaya::HashMap::new(),
             pool_gate: tokio::sync::Mutex::default(),
             closing: AtomicBool::new(false),
+            revoked: RecentRevocations::default(),
             shards: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
         })
     }

@@ -6,7 +6,8 @@ use hawser_tests::{Capture, Fixture, Gateway, Modern, Person, Speaks, Stage, ret
 use serde_json::{Value, json};
 
 /// A session-era server on a pipe, where nothing tells which call a question belongs to. `later` is answered when its question
-/// is; `now` makes the question of `later` come, and is answered then. `ask` asks for itself what its argument says.
+/// is; `now` makes the question of `later` come, and is answered then. `ask` asks for itself what its argument says; `both` asks
+/// and is answered at once, and `settled` is answered when nothing is asked any more.
 const ASKER: &str = r#"
 say() { printf '%s\n' "$1"; }
 text() { say "{\"jsonrpc\":\"2.0\",\"id\":$1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"$2\"}]}}"; }
@@ -27,12 +28,14 @@ while read -r line; do
         *) say "{\"jsonrpc\":\"2.0\",\"id\":\"q\",$form}" ;;
       esac ;;
     *'"later"'*) waits=$id; say "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":$(printf '%s' "$line" | sed -n 's/.*"progressToken":\([0-9]*\).*/\1/p'),\"progress\":1}}" ;;
+    *'"both"'*) asks=1; say "{\"jsonrpc\":\"2.0\",\"id\":\"q\",$form}"; text "$id" done ;;
+    *'"settled"'*) if [ -n "$asks" ]; then waits=$id; else text "$id" settled; fi ;;
     *'"now"'*) other=$id; say "{\"jsonrpc\":\"2.0\",\"id\":\"q\",$form}" ;;
     *'"id":"q"'*)
       case "$line" in *'"result"'*) how=answered ;; *) how=declined ;; esac
-      text "$waits" "$how"
+      [ -n "$waits" ] && text "$waits" "$how"
       [ -n "$other" ] && text "$other" "$how"
-      other= ;;
+      asks= waits= other= ;;
     *'"method"'*'"id"'*|*'"id"'*'"method"'*) say "{\"jsonrpc\":\"2.0\",\"id\":$id,\"error\":{\"code\":-32601,\"message\":\"no such method\"}}" ;;
   esac
 done
@@ -52,7 +55,7 @@ fn accept(_: &str, _: &Value) -> Value {
     json!({ "action": "accept", "content": { "ok": true, "name": "n", "approve": true } })
 }
 
-fn call(name: &str, arguments: Value) -> Value {
+fn call(name: &str, arguments: &Value) -> Value {
     json!({ "name": name, "arguments": arguments })
 }
 
@@ -74,7 +77,7 @@ async fn a_form_is_not_turned_into_a_page_nor_a_model_given_tools_that_were_not_
         (&pages, "url", true),
         (&pages, "tools", true),
     ] {
-        let result = client.result("tools/call", call("ask", json!({ "kind": kind }))).await?;
+        let result = client.result("tools/call", call("ask", &json!({ "kind": kind }))).await?;
         let expected = if asked { "input_required" } else { "complete" };
         ensure!(result["resultType"] == expected, "{kind}: {result}");
         ensure!(asked || said(&result) == "declined", "{kind}: {result}");
@@ -89,20 +92,33 @@ async fn what_one_anonymous_call_causes_to_be_asked_is_not_put_to_another() -> R
     let client =
         || Ok::<_, anyhow::Error>(Modern::new(&url, None, &Capture::new())?.declaring(json!({ "elicitation": {} })));
     let (first, second) = (client()?, client()?);
-    let waiting = first.request("tools/call", call("later", json!({}))).bare_meta("progressToken", Some(json!(1)));
+    let waiting = first.request("tools/call", call("later", &json!({}))).bare_meta("progressToken", Some(json!(1)));
     let mut waiting = waiting.send().await?;
     waiting.expect("notifications/progress").await?;
-    let other = second.result("tools/call", call("now", json!({}))).await?;
+    let other = second.result("tools/call", call("now", &json!({}))).await?;
     ensure!(other["resultType"] == "complete" && said(&other) == "declined", "somebody else's question: {other}");
     ensure!(said(&waiting.result().await?) == "declined");
     // Where there is no doubt, it is put.
-    let (result, rounds) = first.answering("tools/call", call("ask", json!({})), &accept).await?;
+    let (result, rounds) = first.answering("tools/call", call("ask", &json!({})), &accept).await?;
     ensure!(rounds == 1 && said(&result) == "answered", "{result}");
     Ok(())
 }
 
+#[tokio::test]
+async fn a_question_that_comes_with_the_answer_does_not_leave_its_backend_waiting() -> Result<()> {
+    let gateway = Gateway::start(asker()).await?;
+    let client = Modern::new(&gateway.mcp()?, None, &Capture::new())?.declaring(json!({ "elicitation": {} }));
+    for _ in 0..50 {
+        let result = client.result("tools/call", call("both", &json!({}))).await?;
+        ensure!(said(&result) == "done", "{result}");
+        let result = client.result("tools/call", call("settled", &json!({}))).await?;
+        ensure!(["settled", "declined"].contains(&said(&result)), "{result}");
+    }
+    Ok(())
+}
+
 /// A state of a call by `client`, and the parameters of its retry.
-async fn asked(client: &Modern, tool: &str, arguments: Value) -> Result<(Value, Value)> {
+async fn asked(client: &Modern, tool: &str, arguments: &Value) -> Result<(Value, Value)> {
     let params = call(tool, arguments);
     let asked = client.result("tools/call", params.clone()).await?;
     ensure!(asked["resultType"] == "input_required", "{asked}");
@@ -119,7 +135,7 @@ async fn a_state_is_its_owners(speaks: Speaks) -> Result<()> {
     let (alice, again, bob) = (stage.log_in("alice").await?, stage.log_in("alice").await?, stage.log_in("bob").await?);
     let of = |person: &Person| Ok::<_, anyhow::Error>(stage.modern(person)?.declaring(all.clone()));
     let (client, other_client, stranger) = (of(&alice)?, of(&again)?, of(&bob)?);
-    let (_, retry) = asked(&client, TOOL, json!({ "key": "a" })).await?;
+    let (_, retry) = asked(&client, TOOL, &json!({ "key": "a" })).await?;
 
     let refused = |client: Modern, retry: Value, why: &'static str| async move {
         let (status, error) = client.error("tools/call", retry).await.context(why)?;
@@ -131,9 +147,9 @@ async fn a_state_is_its_owners(speaks: Speaks) -> Result<()> {
         retry[member] = value;
         retry
     };
-    let state = retry["requestState"].as_str().context("no state")?;
-    let at = state.len() / 2;
-    let flipped = format!("{}{}{}", &state[..at], if &state[at..=at] == "A" { "B" } else { "A" }, &state[at + 1..]);
+    let sealed = retry["requestState"].as_str().context("no state")?;
+    let at = sealed.len() / 2;
+    let flipped = format!("{}{}{}", &sealed[..at], if &sealed[at..=at] == "A" { "B" } else { "A" }, &sealed[at + 1..]);
     let mut answers = vec![
         refused(stranger, retry.clone(), "another owner").await?,
         refused(other_client, retry.clone(), "another client of the owner").await?,
@@ -173,10 +189,10 @@ async fn what_is_sealed_leads_to_its_backend_after_another_came_first() -> Resul
     let mut gateway = Gateway::start(anonymous(&json!({ "ours": backend(&ours) }))).await?;
     let tasks = json!({ "elicitation": {}, "extensions": { "io.modelcontextprotocol/tasks": {} } });
     let client = Modern::new(&gateway.mcp()?, None, &Capture::new())?.declaring(tasks);
-    let made = client.result("tools/call", call("ours_slow_compute", json!({ "seconds": 600 }))).await?;
+    let made = client.result("tools/call", call("ours_slow_compute", &json!({ "seconds": 600 }))).await?;
     let task = json!({ "taskId": made["taskId"] });
     client.result("tasks/get", task.clone()).await?;
-    let (_, retry) = asked(&client, "ours_test_input_required_result_request_state", json!({})).await?;
+    let (_, retry) = asked(&client, "ours_test_input_required_result_request_state", &json!({})).await?;
 
     gateway.stop().await?;
     let backends = json!({ "another": backend(&other), "ours": backend(&ours) });

@@ -76,6 +76,7 @@ impl Inner {
             Frames::Single(Message::Request(request)) => request,
             // None is defined; one that nobody knows is accepted and has no effect.
             Frames::Single(Message::Notification(_)) => {
+                modern::check_version(headers).map_err(|refused| Rejection::Invalid(refused.error))?;
                 require_scopes(endpoint, &authenticated)?;
                 return Ok(reply::empty(StatusCode::ACCEPTED));
             }

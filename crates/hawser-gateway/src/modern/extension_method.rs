@@ -1,7 +1,7 @@
 //! Methods that only an extension of a backend defines: routed by what they name, otherwise to the one backend that can have
 //! meant it (the policy stands in [`crate::extensions`]).
 
-use hawser_mcp::{Members, RawJson, Request};
+use hawser_mcp::{Members, RawJson, Request, method};
 
 use super::answer::Answer;
 use super::head::Refused;
@@ -14,7 +14,16 @@ use crate::reply::Out;
 
 /// Whether a method that is not the specification's may be an extension's.
 pub(super) fn may_exist(endpoint: &Endpoint, name: &str) -> bool {
-    name.contains('/') && !endpoint.profiles().with_own_methods().is_empty()
+    is_no_other(name) && !endpoint.profiles().with_own_methods().is_empty()
+}
+
+/// Whether a name is not one that the specifications use otherwise: `tasks/result` and `tasks/list` of 2025-11-25 must not exist
+/// (tasks extension), and would tell of everybody's tasks; what servers ask, no client asks; notifications are no requests.
+fn is_no_other(name: &str) -> bool {
+    let reserved = name.starts_with("tasks/")
+        || name.starts_with("notifications/")
+        || matches!(name, method::SAMPLING_CREATE_MESSAGE | method::ELICITATION_CREATE | method::ROOTS_LIST);
+    name.contains('/') && !reserved
 }
 
 pub(super) async fn request(caller: &ModernCaller, request: &Request, flight: &mut Flight, out: &Out) -> Answer {
@@ -62,4 +71,19 @@ async fn route(caller: &ModernCaller, request: &Request) -> Result<Option<(usize
         [only] => Some((*only, params.clone())),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_no_other;
+
+    #[test]
+    fn names_that_mean_something_else_are_no_extensions_methods() {
+        for name in ["tasks/list", "tasks/result", "notifications/tasks", "roots/list", "elicitation/create", "x"] {
+            assert!(!is_no_other(name), "{name}");
+        }
+        for name in ["skills/get", "resources/directory/read", "com.example/tasks/list"] {
+            assert!(is_no_other(name), "{name}");
+        }
+    }
 }

@@ -2,8 +2,8 @@
 //! (MCP 2026-07-28, Streamable HTTP, Request Metadata and Server Validation). Pure functions.
 
 use hawser_mcp::{
-    Body as Frames, Era, ErrorObject, LOG_LEVELS, Message, RawJson, Request, RequestMeta, Revision, code, header,
-    meta_key,
+    Body as Frames, Era, ErrorObject, LOG_LEVELS, Message, MetaError, RawJson, Request, RequestMeta, Revision, code,
+    header, meta_key,
 };
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::json;
@@ -58,18 +58,37 @@ impl Refused {
 /// The era of a POST: that of the revision its header names, or modern if the body says so itself. A header that names
 /// something unknown is a modern client's or a future one's: both understand the modern refusal.
 pub(crate) fn era(headers: &HeaderMap, frames: &Frames) -> Result<Era, EdgeError> {
-    if let Some(name) = single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?
+    let named = single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version");
+    if let Ok(Some(name)) = named
         && Revision::from_name(name).is_none_or(|revision| revision.era() == Era::Modern)
     {
         return Ok(Era::Modern);
     }
-    let modern = match frames {
-        Frames::Single(Message::Request(request)) => {
-            RequestMeta::read(request.params.as_ref()).is_ok_and(|meta| meta.names_modern())
+    if let Frames::Single(Message::Request(request)) = frames
+        && says_modern(request)
+    {
+        return Ok(Era::Modern);
+    }
+    named.map(|_| Era::Legacy)
+}
+
+/// Whether a request carries a key that only the modern era has. What is wrong with its value is for [`read`] to say.
+fn says_modern(request: &Request) -> bool {
+    match RequestMeta::read(request.params.as_ref()) {
+        Ok(meta) => meta.names_modern(),
+        Err(MetaError::Type { key, .. }) => key != meta_key::PROGRESS_TOKEN,
+        Err(_) => false,
+    }
+}
+
+/// Checks the revision of a message that is no request, and has nothing else to be known by.
+pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Refused> {
+    match only(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")? {
+        Some(name) if Revision::from_name(name).is_none_or(|revision| revision.era() != Era::Modern) => {
+            Err(unsupported(name))
         }
-        _ => false,
-    };
-    Ok(if modern { Era::Modern } else { Era::Legacy })
+        _ => Ok(()),
+    }
 }
 
 /// Checks a modern request's metadata, in the order in which a client can mend it: version header, `_meta`, version, method,
@@ -185,4 +204,121 @@ fn unnamed_client() -> RawJson {
 
 pub(crate) fn clip(text: &str) -> String {
     text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use hawser_mcp::{Limits, parse_body};
+    use http::HeaderValue;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    const MODERN: &str = "2026-07-28";
+    const KEY: &str = "io.modelcontextprotocol";
+
+    fn frames(body: &Value) -> Frames {
+        parse_body(&bytes::Bytes::from(body.to_string()), &Limits::default()).unwrap()
+    }
+
+    fn head(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn asked(meta: &Value) -> Value {
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta } })
+    }
+
+    #[test]
+    fn a_request_is_of_the_era_that_it_names_in_either_place() {
+        let (plain, version) = (json!({ "progressToken": 1 }), json!({ format!("{KEY}/protocolVersion"): MODERN }));
+        let of = |named: &[(&str, &str)], meta: &Value| era(&head(named), &frames(&asked(meta)));
+        let named = |name| [("mcp-protocol-version", name)];
+        assert_eq!(of(&[], &plain), Ok(Era::Legacy));
+        assert_eq!(of(&named("2025-11-25"), &plain), Ok(Era::Legacy));
+        assert_eq!(of(&named(MODERN), &plain), Ok(Era::Modern));
+        assert_eq!(of(&named("2031-01-01"), &plain), Ok(Era::Modern));
+        assert_eq!(of(&[], &version), Ok(Era::Modern));
+        assert_eq!(of(&named("2025-11-25"), &version), Ok(Era::Modern));
+        for (name, value) in [("protocolVersion", json!(7)), ("logLevel", json!("loud")), ("clientInfo", json!([]))] {
+            assert_eq!(of(&[], &json!({ format!("{KEY}/{name}"): value })), Ok(Era::Modern), "{name}");
+        }
+        assert_eq!(of(&[], &json!({ "progressToken": [] })), Ok(Era::Legacy), "a key of both eras");
+        let twice = [("mcp-protocol-version", "2025-11-25"), ("mcp-protocol-version", MODERN)];
+        assert_eq!(of(&twice, &version), Ok(Era::Modern), "refused with the request's id");
+        assert!(of(&twice, &plain).is_err());
+        let told = frames(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled" }));
+        assert_eq!(era(&head(&[]), &told), Ok(Era::Legacy));
+        for (name, fits) in [(MODERN, true), ("2031-01-01", false), ("nonsense", false)] {
+            assert_eq!(era(&head(&named(name)), &told), Ok(Era::Modern), "{name}");
+            assert_eq!(check_version(&head(&named(name))).is_ok(), fits, "{name}");
+        }
+    }
+
+    fn refusal(named: &[(&str, &str)], method: &str, params: &Value) -> Option<(u16, i32)> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let Frames::Single(Message::Request(request)) = frames(&body) else { panic!("a request") };
+        let read = read(&head(named), &request, |method| method.starts_with('t'));
+        read.err().map(|refused| (refused.status.as_u16(), refused.error.code()))
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_the_order_in_which_it_can_be_mended() {
+        let meta = |version: &str| json!({ "_meta": { format!("{KEY}/protocolVersion"): version, format!("{KEY}/clientCapabilities"): {} } });
+        let named = |version, method| [("MCP-Protocol-Version", version), ("mcp-method", method)];
+        let list = |headers: &[(&str, &str)], params: &Value| refusal(headers, "tools/list", params);
+        assert_eq!(list(&named(MODERN, "tools/list"), &meta(MODERN)), None);
+        assert_eq!(list(&[], &json!({})), Some((400, -32020)), "no version header");
+        assert_eq!(list(&named(MODERN, "x"), &json!({})), Some((400, -32602)), "no `_meta`");
+        assert_eq!(list(&named(MODERN, "x"), &meta("2031-01-01")), Some((400, -32020)), "two versions");
+        assert_eq!(list(&named("2031-01-01", "x"), &meta("2031-01-01")), Some((400, -32022)));
+        assert_eq!(list(&named("2025-11-25", "x"), &meta("2025-11-25")), Some((400, -32022)), "has no such `_meta`");
+        assert_eq!(refusal(&named(MODERN, "x"), "initialize", &meta(MODERN)), Some((404, -32601)));
+        for method in ["tools/call", "TOOLS/LIST", ""] {
+            assert_eq!(list(&named(MODERN, method), &meta(MODERN)), Some((400, -32020)), "{method}");
+        }
+        assert_eq!(list(&[("mcp-protocol-version", MODERN)], &meta(MODERN)), Some((400, -32020)), "no Mcp-Method");
+        let twice = [("mcp-protocol-version", MODERN), ("mcp-method", "tools/list"), ("Mcp-Method", "tools/list")];
+        assert_eq!(list(&twice, &meta(MODERN)), Some((400, -32020)));
+    }
+
+    #[test]
+    fn a_name_is_mirrored_exactly_once_and_in_the_encoding_that_is_defined() {
+        let mut params = json!({ "name": "t" });
+        params["_meta"] = json!({ format!("{KEY}/protocolVersion"): MODERN, format!("{KEY}/clientCapabilities"): {} });
+        let call = |names: &[&str]| {
+            let mut headers = vec![("mcp-protocol-version", MODERN), ("mcp-method", "tools/call")];
+            headers.extend(names.iter().map(|name| ("mcp-name", *name)));
+            refusal(&headers, "tools/call", &params)
+        };
+        assert_eq!((call(&["t"]), call(&["=?base64?dA==?="])), (None, None));
+        let wrong: [&[&str]; 7] =
+            [&[], &["T"], &["t", "t"], &["=?BASE64?dA==?="], &["=?base64?dA?="], &["=?base64?dB==?="], &[""]];
+        for names in wrong {
+            assert_eq!(call(names), Some((400, -32020)), "{names:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_metadata_makes_it_panic(version in "\\PC{0,20}", value in "\\PC{0,20}", key in "[a-zA-Z/.]{0,40}") {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_str(&version) {
+                headers.insert(PROTOCOL_VERSION, value);
+            }
+            let body = asked(&json!({ key: value, format!("{KEY}/protocolVersion"): version }));
+            let frames = frames(&body);
+            let _ = era(&headers, &frames);
+            let _ = check_version(&headers);
+            if let Frames::Single(Message::Request(request)) = &frames {
+                let _ = read(&headers, request, |_| true);
+            }
+        }
+    }
 }

@@ -215,7 +215,13 @@ fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
             return Answer::refused(&ErrorObject::new(code::INVALID_REQUEST, text));
         }
     };
-    let Some(state) = seal(caller, request, Waits::Parked { session: session.key(), number }) else {
+    // A revocation may have looked through what is parked just before this was.
+    let state = if caller.was_just_revoked() {
+        None
+    } else {
+        seal(caller, request, Waits::Parked { session: session.key(), number })
+    };
+    let Some(state) = state else {
         if let Ok(call) = session.parked.take(number, caller.caller.credential.client_id.as_deref()) {
             call.running.give_up("the client could not be asked");
         }

@@ -44,6 +44,9 @@ pub(super) async fn listen(caller: &ModernCaller, request: &Request, out: &Out) 
         let text = "you have as many streams of notifications as you may; close one first";
         return Some(Answer::refused(&ErrorObject::new(code::INVALID_REQUEST, text)));
     };
+    if caller.was_just_revoked() {
+        return None;
+    }
     let told = async {
         tokio::select! {
             biased;

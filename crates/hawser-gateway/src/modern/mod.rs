@@ -40,7 +40,7 @@ use crate::upstream::Upstream;
 
 pub(crate) use self::answer::refusal;
 pub(crate) use self::call::may_ask;
-pub(crate) use self::head::{Head, Refused, era, read};
+pub(crate) use self::head::{Head, Refused, check_version, era, read};
 pub(crate) use self::parked::ParkedCalls;
 
 /// The present modern request: who sent it, and what it says of itself.
@@ -54,6 +54,10 @@ pub(crate) struct ModernCaller {
 impl ModernCaller {
     fn session(&self) -> &Owned<Arc<Session>> {
         &self.caller.session
+    }
+
+    fn was_just_revoked(&self) -> bool {
+        self.caller.sessions.was_just_revoked(&self.caller.credential)
     }
 
     fn view<'a>(&'a self, method: &'a str) -> View<'a> {
@@ -117,11 +121,14 @@ async fn call(caller: &ModernCaller, request: &Request, out: &Out) -> Answer {
     // The client's ids are its own business: two of its processes may use the same one at the same time.
     let number = RequestId::number(caller.session().next_number());
     let started = caller.session().in_flight.start(&number, &caller.caller.credential);
-    if let Ok(mut flight) = started {
-        answer(caller, request, &mut flight, out).await
-    } else {
-        let text = "you have as many requests in progress as you may";
-        Answer::refused(&ErrorObject::new(code::INVALID_REQUEST, text))
+    match started {
+        // From here on a revocation would find it.
+        Ok(_) if caller.was_just_revoked() => Answer::over("the credential was revoked"),
+        Ok(mut flight) => answer(caller, request, &mut flight, out).await,
+        Err(_) => {
+            let text = "you have as many requests in progress as you may";
+            Answer::refused(&ErrorObject::new(code::INVALID_REQUEST, text))
+        }
     }
 }
 

@@ -95,6 +95,13 @@ impl Running {
         self.questions.retain(|question| question.own_id != *own_id);
     }
 
+    /// For this long it was the client that let the backend wait.
+    fn waited(&mut self, waited: Duration) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.extend(waited);
+        }
+    }
+
     /// Gives the call up, for this reason.
     pub(crate) fn give_up(mut self, reason: &'static str) {
         self.reason = reason;
@@ -173,18 +180,12 @@ impl ParkedCalls {
     }
 
     fn make_room(&self) {
-        let longest = {
-            let state = self.lock();
-            let full = state.waiting.len() >= self.max;
-            let longest = state.waiting.iter().filter(|_| full).min_by_key(|(_, (until, _))| *until);
-            longest.map(|(number, (until, _))| (*number, *until))
+        let given_up = {
+            let mut state = self.lock();
+            let waiting = state.waiting.iter().map(|(number, (until, _))| (*number, *until));
+            longest_waiting(waiting, self.max, Instant::now() + self.patience)
+                .and_then(|number| state.waiting.remove(&number))
         };
-        let Some((number, _)) =
-            longest.filter(|(_, until)| until.duration_since(Instant::now()) + AT_LEAST <= self.patience)
-        else {
-            return;
-        };
-        let given_up = self.lock().waiting.remove(&number);
         if let Some((_, call)) = given_up {
             call.running.give_up("others wait for input");
         }
@@ -196,7 +197,11 @@ impl ParkedCalls {
         match state.waiting.get(&number) {
             None => Err(NotParked::Gone),
             Some((_, call)) if call.credential.client_id.as_deref() != client_id => Err(NotParked::OtherClient),
-            Some(_) => state.waiting.remove(&number).map(|(_, call)| call).ok_or(NotParked::Gone),
+            Some(_) => {
+                let (until, mut call) = state.waiting.remove(&number).ok_or(NotParked::Gone)?;
+                call.running.waited(self.patience.saturating_sub(until.duration_since(Instant::now())));
+                Ok(call)
+            }
         }
     }
 
@@ -253,5 +258,31 @@ impl ParkedCalls {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of the calls that wait, by number and until when, the one that makes way for another that would wait until `new`: where
+/// there is no room, the one that has waited longest, if it has waited for long.
+fn longest_waiting(waiting: impl ExactSizeIterator<Item = (u64, Instant)>, max: usize, new: Instant) -> Option<u64> {
+    if waiting.len() < max {
+        return None;
+    }
+    let longest = waiting.min_by_key(|(_, until)| *until);
+    longest.filter(|(_, until)| *until + AT_LEAST <= new).map(|(number, _)| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_waited_for_long_makes_way_and_only_where_there_is_no_room() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let waiting = || [(7, at(130)), (8, at(100)), (9, at(110))].into_iter();
+        assert_eq!(longest_waiting(waiting(), 4, at(500)), None, "there is room");
+        assert_eq!(longest_waiting(waiting(), 3, at(159)), None, "59 s");
+        assert_eq!(longest_waiting(waiting(), 3, at(160)), Some(8));
+        assert_eq!(longest_waiting(std::iter::empty(), 0, at(500)), None);
     }
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{Sessions, row};
 use crate::audit;
 use crate::claims::SessionKey;
-use crate::credential::Revocation;
+use crate::credential::{Credential, Revocation};
 use crate::record;
 use crate::session::Session;
 
@@ -45,6 +45,7 @@ impl Sessions {
     /// A credential was revoked: its streams and calls end, wherever they are, and with `sessions` also every session that was
     /// opened under the grant.
     pub(crate) async fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
+        self.revoked.note(revocation);
         for session in self.live.pin().values() {
             session.outbox.revoke(revocation);
             session.listeners.revoke(revocation);
@@ -54,6 +55,12 @@ impl Sessions {
         if sessions {
             self.terminate_grant(revocation.grant).await;
         }
+    }
+
+    /// Whether a credential was revoked a moment ago: after the present request was authenticated, and maybe before anything of
+    /// it could be found. To be asked when it can be.
+    pub(crate) fn was_just_revoked(&self, credential: &Credential) -> bool {
+        self.revoked.hit(credential)
     }
 
     async fn terminate_grant(&self, grant: &str) {
@@ -136,5 +143,7 @@ impl Sessions {
 /// A session that works is not idle, however long ago its owner last sent something.
 pub(super) fn is_over(session: &Session, now: Timestamp) -> bool {
     let idle = now.since(session.last_used()).as_secs() > session.idle_seconds() && session.is_idle();
-    now >= session.expires() || idle
+    // A pooled session is nobody's handle, so no time is up for the calls in it.
+    let aged = now >= session.expires() && (!session.is_pooled() || session.is_idle());
+    aged || idle
 }
