@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hawser_mcp::{Body, ErrorObject, Message, Response, code, method, parse_body};
+use hawser_mcp::{Body, ErrorObject, Message, Response, code, method, notification, parse_body};
 
 use super::Multiplex;
 use super::ends::{MessageEnds, Suspect};
@@ -86,6 +86,11 @@ impl<A: Fn(Message)> Sorter<A> {
     async fn pass_on(&mut self, message: Message) {
         let owner = match self.shared.routes(|routes| routes.owner(&message)) {
             Owner::Exchange(id) => self.shared.routes(|routes| routes.messages(id)).map(|messages| (id, messages)),
+            // Its token is one of the gateway's own, and may be a client's for something else.
+            Owner::Everybody if self.shared.is_modern() && is_progress(&message) => {
+                tracing::debug!(backend = %self.shared.config.name, "progress of no request in flight is ignored");
+                return;
+            }
             Owner::Everybody => None,
             Owner::Ends(id) => return self.shared.end_subscription(id),
             Owner::Nobody => {
@@ -127,4 +132,8 @@ impl<A: Fn(Message)> Sorter<A> {
             (self.answer)(Message::Response(Response::error(Some(id), &error)));
         }
     }
+}
+
+fn is_progress(message: &Message) -> bool {
+    matches!(message, Message::Notification(told) if told.method == notification::PROGRESS)
 }

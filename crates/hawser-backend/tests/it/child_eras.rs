@@ -61,6 +61,12 @@ impl Eras {
                 say(&json!({"jsonrpc": "2.0", "id": "p", "method": "ping"}));
                 result(id, json!({}));
             }
+            ("modern", "progress-too-late") => {
+                let params = json!({"progressToken": message["params"]["_meta"]["progressToken"], "progress": 1});
+                result(id, json!({}));
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+            }
             ("modern", "subscriptions/listen") => {
                 self.listening = id.clone();
                 let filter = message["params"]["notifications"].clone();

@@ -117,6 +117,20 @@ async fn a_request_to_a_child_says_who_asks_and_cancelling_it_is_told() {
 }
 
 #[tokio::test]
+async fn progress_that_comes_after_the_answer_is_told_to_nobody() {
+    for revision in [Revision::LATEST, Revision::LATEST_MODERN] {
+        let (session, mut unsolicited) = open("modern", revision).await;
+        let params = raw(r#"{"_meta":{"progressToken":"mine"}}"#);
+        outcome(&mut session.request("progress-too-late", Some(params)).await.unwrap()).await;
+        let Some(Message::Notification(told)) = unsolicited.next().await else { panic!("no news") };
+        assert_eq!(
+            told.method, "notifications/tools/list_changed",
+            "a token of the gateway's may be another request's"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_modern_child_is_given_no_answers_to_what_it_must_not_ask() {
     let (session, _unsolicited) = open("modern", Revision::LATEST_MODERN).await;
     let items = all(&mut session.request("asks-anyway", None).await.unwrap()).await;

@@ -15,13 +15,13 @@ async fn adapted(backend: &Backend) -> BackendSession {
     backend.open(&hello(Revision::LATEST)).await.unwrap().0
 }
 
-fn task(call: &Call, kind: &str, more: Value) -> HttpResponse {
+fn task(call: &Call, kind: &str, more: &Value) -> HttpResponse {
     let mut state = json!({
         "resultType": kind, "taskId": "t-1", "status": "working", "createdAt": "2026-11-23T00:00:00Z",
         "lastUpdatedAt": "2026-11-23T00:00:00Z", "ttlMs": null, "pollIntervalMs": 50,
     });
-    for (name, value) in more.as_object().unwrap().clone() {
-        state[name] = value;
+    for (name, value) in more.as_object().unwrap() {
+        state[name] = value.clone();
     }
     json_answer(&response(call, &state))
 }
@@ -56,7 +56,7 @@ fn begun(server: &Scripted) -> usize {
 async fn a_call_that_became_a_task_was_begun_whatever_becomes_of_the_task() {
     for refusal in refusals() {
         let server = modern(move |call| match call.rpc() {
-            "tools/call" => Some(task(call, "task", json!({}))),
+            "tools/call" => Some(task(call, "task", &json!({}))),
             "tasks/get" => Some(refusal(call)),
             _ => None,
         })
@@ -70,11 +70,11 @@ async fn a_call_that_became_a_task_was_begun_whatever_becomes_of_the_task() {
 #[tokio::test]
 async fn a_call_whose_task_cannot_be_answered_was_begun() {
     let server = modern(|call| match call.rpc() {
-        "tools/call" => Some(task(call, "task", json!({}))),
+        "tools/call" => Some(task(call, "task", &json!({}))),
         "tasks/get" => Some(task(
             call,
             "complete",
-            json!({"status": "input_required", "inputRequests": {"k": {"method": "elicitation/create", "params": {}}}}),
+            &json!({"status": "input_required", "inputRequests": {"k": {"method": "elicitation/create", "params": {}}}}),
         )),
         "tasks/update" => Some(status(404)),
         _ => None,
@@ -112,7 +112,7 @@ async fn a_server_that_changed_under_a_call_that_was_begun_is_found_out_anew_all
             counted.fetch_add(1, Ordering::Relaxed);
             None
         }
-        "tools/call" => Some(task(call, "task", json!({}))),
+        "tools/call" => Some(task(call, "task", &json!({}))),
         "tasks/get" => Some(status(404)),
         _ => None,
     })
@@ -128,8 +128,8 @@ async fn a_server_that_changed_under_a_call_that_was_begun_is_found_out_anew_all
 async fn a_server_that_is_gone_while_its_task_is_waited_for_has_begun_the_call() {
     let server = modern(|call| {
         let mut answer = match call.rpc() {
-            "tools/call" => task(call, "task", json!({})),
-            "tasks/get" => task(call, "complete", json!({})),
+            "tools/call" => task(call, "task", &json!({})),
+            "tasks/get" => task(call, "complete", &json!({})),
             _ => return None,
         };
         // Every look at the task needs a connection of its own.
