@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hawser_mcp::{
-    ErrorObject, LOG_LEVELS, Members, RawJson, RequestMeta, Response, Revision, Stamp, code, stamp_request,
+    ErrorObject, LOG_LEVELS, Members, RawJson, RequestMeta, Response, Revision, Stamp, code, meta_key, stamp_request,
     with_input_responses,
 };
 use http::HeaderMap;
@@ -164,7 +164,9 @@ impl Modern {
 
     /// A token of our own for a request that wants to be told of its progress.
     fn token_for(&self, params: Option<&RawJson>) -> Option<ProgressToken> {
-        let theirs = RequestMeta::read(params).ok()?.progress_token?;
+        // Whatever else is wrong with `_meta`: no token of a client's may meet another's.
+        let meta = Members::read(params?, &[]).ok()?.get("_meta")?;
+        let theirs = Members::read(&meta, &[]).ok()?.get(meta_key::PROGRESS_TOKEN)?;
         let ours = RawJson::number(self.shared.tokens.fetch_add(1, Ordering::Relaxed));
         Some(ProgressToken { ours, theirs })
     }

@@ -36,6 +36,8 @@ pub(crate) struct ModernFlow {
     pub(super) current: Option<RawJson>,
     passed: HeaderMap,
     progress: Option<ProgressToken>,
+    /// The furthest that the client was told of.
+    furthest: f64,
     pub(super) stage: Stage,
     /// The tools were listed again because of this exchange.
     refreshed: bool,
@@ -94,6 +96,7 @@ impl ModernFlow {
             current: params.clone(),
             params,
             passed: passed.clone(),
+            furthest: f64::NEG_INFINITY,
             stage: Stage::Over,
             refreshed: false,
             rounds: 0,
@@ -198,7 +201,7 @@ impl ModernFlow {
     }
 
     /// Progress is told under the token that the client chose.
-    fn told(&self, told: Notification) -> Option<ExchangeItem> {
+    fn told(&mut self, told: Notification) -> Option<ExchangeItem> {
         if told.method != notification::PROGRESS {
             return Some(ExchangeItem::Notification(told));
         }
@@ -207,6 +210,12 @@ impl ModernFlow {
         if params.get("progressToken").as_ref() != Some(&token.ours) {
             return None;
         }
+        // "The `progress` value MUST increase with each notification", but a server counts each of its rounds anew.
+        let progress = params.get("progress").and_then(|progress| progress.read::<f64>().ok());
+        if self.begun && progress.is_some_and(|progress| progress <= self.furthest) {
+            return None;
+        }
+        self.furthest = progress.map_or(self.furthest, |progress| progress.max(self.furthest));
         let params = params.replace(&[("progressToken", &token.theirs)]);
         Some(ExchangeItem::Notification(Notification::new(told.method, Some(params))))
     }

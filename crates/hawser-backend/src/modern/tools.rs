@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hawser_mcp::header::ParamHeaders;
 use hawser_mcp::{ListKind, ListPage, Members, RawJson, write_list};
 
+use crate::hello::clip;
 use crate::name::BackendName;
 
 /// Most tools with such arguments that are kept in mind. One more pushes another out, which is learnt again when the server
@@ -40,7 +41,8 @@ impl Tools {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%backend, tool = name.as_deref().unwrap_or_default(), %error, "a tool is left out");
+                    let tool = name.as_deref().map(clip).unwrap_or_default();
+                    tracing::warn!(%backend, tool, %error, "a tool is left out");
                 }
             }
         }

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hawser_backend::{BackendError, ExchangeItem};
-use hawser_mcp::{Notification, Outcome};
+use hawser_mcp::{Notification, Outcome, Revision};
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::modern_server::{backend, complete, error, meta, modern, modern_hello, open_modern, response};
-use crate::scripted::{Call, all, broken_off, event, failure, json_answer, outcome, raw, sse, sse_open};
+use crate::scripted::{Call, all, broken_off, event, failure, hello, json_answer, outcome, raw, sse, sse_open};
 
 fn value(outcome: &Outcome) -> Value {
     match outcome {
@@ -70,6 +70,33 @@ async fn an_error_with_a_status_of_its_own_is_an_answer() {
         assert_eq!(value(&answer)["code"], code);
         assert!(session.is_open());
     }
+}
+
+#[tokio::test]
+async fn progress_never_goes_back_though_the_server_counts_each_round_anew() {
+    let server = modern(|call| {
+        let token = call.body["params"]["_meta"].get("progressToken")?.clone();
+        let told = |progress: u32| {
+            json!({"jsonrpc": "2.0", "method": "notifications/progress",
+                   "params": {"progressToken": token, "progress": progress}})
+        };
+        let again = call.body["params"].get("requestState").is_some();
+        let kind = if again { "complete" } else { "input_required" };
+        let end = response(call, &json!({"resultType": kind, "requestState": "s"}));
+        Some(sse(&[told(1), told(if again { 3 } else { 2 }), end]))
+    })
+    .await;
+    let (session, _unsolicited) = backend(&server).open(&hello(Revision::LATEST)).await.unwrap();
+    let params = raw(r#"{"name":"x","_meta":{"progressToken":7}}"#);
+    let items = all(&mut session.request("tools/call", Some(params)).await.unwrap()).await;
+    let told: Vec<serde_json::Value> = items
+        .iter()
+        .filter_map(|item| {
+            let ExchangeItem::Notification(told) = item else { return None };
+            Some(told.params.as_ref()?.read::<serde_json::Value>().ok()?["progress"].clone())
+        })
+        .collect();
+    assert_eq!(told, [1, 2, 3]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use hawser_backend::{BackendSession, Unsolicited};
 use hawser_mcp::{Message, Outcome, Revision};
 use serde_json::{Value, json};
@@ -152,6 +152,72 @@ async fn a_subscription_is_confirmed_only_if_the_server_agreed_to_it() {
         assert!(matches!(answer, Outcome::Error(_)), "{wrong}");
     }
     assert!(streams.try_recv().is_err(), "nothing is wanted any more");
+}
+
+#[tokio::test]
+async fn a_subscription_that_nobody_waits_for_any_more_is_wanted_no_more() {
+    let (server, mut streams) = listened().await;
+    let (session, _unsolicited) = adapted(&server).await;
+    session.listen();
+    let first = next(&mut streams).await;
+    first.acknowledge(&lists());
+    let subscribing = |uri: &str| session.request("resources/subscribe", Some(raw(&json!({"uri": uri}).to_string())));
+    let serving = async |streams: &mut UnboundedReceiver<Listening>, expected: &[&str]| {
+        let stream = next(streams).await;
+        assert_eq!(uris(&stream.filter), expected);
+        stream
+    };
+    // Given up before the server has said anything.
+    let mut exchange = subscribing("x:slow").await.unwrap();
+    let slow = tokio::select! {
+        slow = serving(&mut streams, &["x:slow"]) => slow,
+        item = exchange.next() => panic!("{item:?}"),
+    };
+    drop(exchange);
+    slow.acknowledge(&slow.filter.clone());
+    let without = serving(&mut streams, &[]).await;
+    without.acknowledge(&without.filter.clone());
+    slow.closed().await;
+
+    // One of two who wished for the same is enough to keep it, and what was confirmed stays.
+    let (mut one, mut other) = (subscribing("x:a").await.unwrap(), subscribing("x:a").await.unwrap());
+    let both = async { tokio::join!(one.next(), other.next()) };
+    let held = tokio::select! {
+        held = serving(&mut streams, &["x:a"]) => held,
+        items = both => panic!("{items:?}"),
+    };
+    drop(one);
+    held.acknowledge(&held.filter.clone());
+    assert!(matches!(outcome(&mut other).await, Outcome::Result(_)));
+    let mut again = subscribing("x:a").await.unwrap();
+    assert!(again.next().now_or_never().is_none());
+    drop(again);
+    assert!(matches!(subscribe(&session, "resources/subscribe", "x:a").await, Outcome::Result(_)));
+    assert!(timeout(Duration::from_millis(200), streams.recv()).await.is_err(), "nothing else is wanted");
+}
+
+#[tokio::test]
+async fn a_stream_that_broke_before_another_took_its_place_may_have_missed_something() {
+    let (server, mut streams) = listened().await;
+    let (session, mut unsolicited) = adapted(&server).await;
+    session.listen();
+    let first = next(&mut streams).await;
+    first.acknowledge(&lists());
+    first.tell("notifications/tools/list_changed", json!({"from": "first"}));
+    assert_eq!(told(&mut unsolicited).await.1["from"], "first");
+    let began = Instant::now();
+    let serving = async {
+        let second = next(&mut streams).await;
+        first.finish();
+        // What changes here is told to nobody.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        second.acknowledge(&second.filter.clone());
+        second
+    };
+    let (answer, _second) = tokio::join!(subscribe(&session, "resources/subscribe", "x:a"), serving);
+    assert!(matches!(answer, Outcome::Result(_)));
+    assert!(!session.has_heard_since(began));
+    assert_eq!(told(&mut unsolicited).await.0, "notifications/tools/list_changed", "it may have changed");
 }
 
 #[tokio::test]
