@@ -20,6 +20,8 @@ const FRESH_MAX: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(crate) struct Known {
     facts: Mutex<Facts>,
+    /// The last opening that failed, and when.
+    failed: Mutex<Option<(Instant, BackendError)>>,
     probing: tokio::sync::Mutex<()>,
     /// The transport leaves nothing to find out.
     fixed: bool,
@@ -42,13 +44,13 @@ pub(crate) struct Discovery {
 impl Known {
     /// Nothing is known yet.
     pub(crate) fn nothing() -> Self {
-        Self { facts: Mutex::default(), probing: tokio::sync::Mutex::default(), fixed: false }
+        Self { facts: Mutex::default(), failed: Mutex::default(), probing: tokio::sync::Mutex::default(), fixed: false }
     }
 
     /// All that matters is known for good.
     pub(crate) fn for_good(eras: Eras) -> Self {
         let facts = Mutex::new(Facts { eras, discovery: None });
-        Self { facts, probing: tokio::sync::Mutex::default(), fixed: true }
+        Self { facts, failed: Mutex::default(), probing: tokio::sync::Mutex::default(), fixed: true }
     }
 
     pub(crate) fn eras(&self) -> Eras {
@@ -78,6 +80,17 @@ impl Known {
     /// The same, if nobody else is at it.
     pub(crate) fn probing_now(&self) -> Option<MutexGuard<'_, ()>> {
         self.probing.try_lock().ok()
+    }
+
+    /// An opening failed, and so would another one now.
+    pub(crate) fn note_failed_opening(&self, error: &BackendError, now: Instant) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, error.clone()));
+    }
+
+    /// Why an opening has failed since then.
+    pub(crate) fn failed_opening(&self, since: Instant) -> Option<BackendError> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(at, _)| *at >= since).map(|(_, error)| error.clone())
     }
 
     /// Takes in what an opening has shown.

@@ -25,7 +25,7 @@ type Way = (Arc<SessionCore>, Unsolicited);
 /// Opens a session. The caller limits the time of it all.
 pub(crate) async fn open(backend: &Inner, client: &ClientHello) -> Result<(BackendSession, Unsolicited), BackendError> {
     let since = Instant::now();
-    let _probing = probing(backend, client).await;
+    let _probing = probing(backend, client, since).await?;
     let attempt = Attempt {
         backend,
         client,
@@ -37,12 +37,22 @@ pub(crate) async fn open(backend: &Inner, client: &ClientHello) -> Result<(Backe
         silent: None,
         refusal: None,
     };
-    attempt.run().await
+    let opened = attempt.run().await;
+    if let Err(error) = &opened
+        && error.is_the_backends_state()
+    {
+        backend.known.note_failed_opening(error, Instant::now());
+    }
+    opened
 }
 
 /// Who would have to find out what the server is waits for whoever is at it already, and then goes on together with all others
-/// who waited: only as long as nothing is known at all, one goes ahead.
-async fn probing<'a>(backend: &'a Inner, client: &ClientHello) -> Option<MutexGuard<'a, ()>> {
+/// who waited: only as long as nothing is known at all, one goes ahead. What that one failed of, all fail of who waited for it.
+async fn probing<'a>(
+    backend: &'a Inner,
+    client: &ClientHello,
+    since: Instant,
+) -> Result<Option<MutexGuard<'a, ()>>, BackendError> {
     let known = backend.known.eras();
     let known_enough = match client.revision.era() {
         Era::Legacy if known.legacy == Spoken::Yes => true,
@@ -52,13 +62,16 @@ async fn probing<'a>(backend: &'a Inner, client: &ClientHello) -> Option<MutexGu
         _ => known.modern == Spoken::Yes && backend.known.discovery(Instant::now()).is_some(),
     };
     if known_enough {
-        return None;
+        return Ok(None);
     }
     if let Some(probing) = backend.known.probing_now() {
-        return Some(probing);
+        return Ok(Some(probing));
     }
     let probing = backend.known.probing().await;
-    (backend.known.eras() == Eras::default()).then_some(probing)
+    if backend.known.eras() != Eras::default() {
+        return Ok(None);
+    }
+    backend.known.failed_opening(since).map_or(Ok(Some(probing)), Err)
 }
 
 struct Attempt<'a> {

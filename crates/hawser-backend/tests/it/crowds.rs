@@ -1,13 +1,13 @@
 //! Many who want the same server at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
 use futures_util::future::join_all;
 use futures_util::stream;
-use hawser_backend::{Backend, ChildLimit};
+use hawser_backend::{Backend, BackendConfig, BackendError, BackendName, ChildLimit, Transport};
 use hawser_mcp::{Era, Revision};
 use http::Method;
 use serde_json::{Value, json};
@@ -57,6 +57,29 @@ async fn who_waited_until_a_server_was_known_goes_on_at_once_and_not_one_after_t
         let opened = timeout(Duration::from_secs(10), all).await.expect("nobody waits for another's handshake");
         assert!(opened.iter().all(|opened| opened.as_ref().is_ok_and(|(session, _)| session.era() == Era::Legacy)));
     }
+}
+
+#[tokio::test]
+async fn who_waited_for_an_opening_that_failed_need_not_fail_again() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap()).parse().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    let server = tokio::spawn(async move {
+        loop {
+            let (connection, _) = listener.accept().await.unwrap();
+            accepted.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(connection);
+        }
+    });
+    let transport = Transport::Http { url, headers: http::HeaderMap::new() };
+    let config = BackendConfig::new(BackendName::new("dead").unwrap(), transport);
+    let (backend, client) = (Backend::new(config, ChildLimit::new(1)).unwrap(), hello(Revision::LATEST));
+    let opened = join_all((0..CROWD).map(|_| backend.open(&client))).await;
+    assert!(opened.iter().all(|opened| matches!(opened, Err(BackendError::Lost { .. }))), "{opened:?}");
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    server.abort();
 }
 
 #[tokio::test]
