@@ -60,9 +60,74 @@ const SESSIONS: &[Row] = &[
             ("hawser-gateway/src/config.rs", "client_answer: Duration::from_mins(30),"),
         ],
     ),
+    (
+        "of one owner; of all | 32; 128; 8192 |",
+        &[("hawser-gateway/src/config.rs", "Self { session: 32, owner: 128, total: 8192 }")],
+    ),
+    (
+        "a URI or task id | 1024 each; 8 KiB |",
+        &[
+            ("hawser-mcp/src/listen.rs", "FILTER_ENTRIES_MAX: usize = 1024;"),
+            ("hawser-mcp/src/listen.rs", "ENTRY_BYTES_MAX: usize = 8 * 1024;"),
+        ],
+    ),
+    (
+        "their bytes | 4096; 8 MiB, then the stream ends |",
+        &[
+            ("hawser-gateway/src/listeners/mailbox.rs", "WAITING_MAX: usize = 4 * 1024;"),
+            ("hawser-gateway/src/listeners/mailbox.rs", "WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;"),
+        ],
+    ),
+    (
+        "to be told once | 50 ms |",
+        &[("hawser-gateway/src/listeners/mailbox.rs", "TOGETHER: Duration = Duration::from_millis(50);")],
+    ),
+    (
+        "to be heard outside of calls | 10 s; 3 s |",
+        &[
+            ("hawser-gateway/src/modern/listen/stream.rs", "ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);"),
+            ("hawser-gateway/src/listeners/held.rs", "SUBSCRIBED_WITHIN: Duration = Duration::from_secs(10);"),
+            ("hawser-gateway/src/modern/listen.rs", "REACHED_WITHIN: Duration = Duration::from_secs(10);"),
+            ("hawser-gateway/src/modern/listen.rs", "HEARD_WITHIN: Duration = Duration::from_secs(3);"),
+        ],
+    ),
+    (
+        "how long each waits | 32; 30 minutes |",
+        &[
+            ("hawser-gateway/src/config.rs", "parked: 32,"),
+            ("hawser-gateway/src/config.rs", "client_answer: Duration::from_mins(30),"),
+        ],
+    ),
+    ("questions of one such call | 32 |", &[("hawser-gateway/src/modern/parked.rs", "QUESTIONS_MAX: usize = 32;")]),
+    (
+        "on its behalf; its task id | 32 KiB; 1 KiB |",
+        &[
+            ("hawser-gateway/src/modern/request_state.rs", "STATE_BYTES_MAX: usize = 32 * 1024;"),
+            ("hawser-gateway/src/modern/tasks.rs", "OWN_ID_BYTES_MAX: usize = 1024;"),
+        ],
+    ),
+    (
+        "a task id is good for | 7 days |",
+        &[("hawser-gateway/src/modern/tasks.rs", "LIFETIME: Duration = Duration::from_hours(7 * 24);")],
+    ),
+    (
+        "that sends nothing | 10 minutes |",
+        &[("hawser-gateway/src/sessions/pool.rs", "IDLE: Duration = Duration::from_mins(10);")],
+    ),
+    (
+        "so that its connection lasts | 64 KiB; 500 ms |",
+        &[
+            ("hawser-gateway/src/gateway.rs", "DISCARD_BYTES_MAX: usize = 64 * 1024;"),
+            ("hawser-gateway/src/gateway.rs", "DISCARD_TIME_MAX: Duration = Duration::from_millis(500);"),
+        ],
+    ),
+    (
+        "what it says unasked is heard | 500 ms |",
+        &[("hawser-gateway/src/upstream.rs", "HEARD_WITHIN: Duration = Duration::from_millis(500);")],
+    ),
     ("ends the oldest | 4 |", &[("hawser-gateway/src/config.rs", "streams: 4,")]),
     (
-        "has to take it up again | 256; 16 MiB |",
+        "has to take it up again | 256; 16 MiB, or 1 MiB where the owner or the node has no room left |",
         &[
             ("hawser-gateway/src/config.rs", "stream_queue: 256,"),
             ("hawser-gateway/src/outbox.rs", "QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;"),
@@ -127,7 +192,10 @@ const SESSIONS: &[Row] = &[
         "self-description | 4 KiB each |",
         &[("hawser-gateway/src/initialize.rs", "DECLARED_BYTES_MAX: usize = 4 * 1024;")],
     ),
-    ("has expired | 30 s |", &[("hawser-gateway/src/get.rs", "TOKEN_GRACE: Duration = Duration::from_secs(30);")]),
+    (
+        "has expired | 30 s |",
+        &[("hawser-gateway/src/sessions/ending.rs", "TOKEN_GRACE: Duration = Duration::from_secs(30);")],
+    ),
     ("between comments | 15 s |", &[("hawser-gateway/src/config.rs", "keep_alive: Duration::from_secs(15),")]),
     ("one page of a list | 1000 |", &[("hawser-gateway/src/config.rs", "list_page: 1000,")]),
     (
