@@ -13,6 +13,8 @@ use crate::places::Owner;
 pub(crate) struct Allowance {
     limits: ReplayLimits,
     node: Used,
+    /// Of all that nobody can be told apart by: they may take half, so that who can be told apart has the other.
+    anonymous: Used,
     owners: Mutex<HashMap<Owner, Weak<Used>>>,
 }
 
@@ -37,10 +39,10 @@ pub(crate) struct UnreadPlace(Arc<Share>);
 
 impl Allowance {
     pub(crate) fn new(limits: ReplayLimits) -> Arc<Self> {
-        Arc::new(Self { limits, node: Used::default(), owners: Mutex::default() })
+        Arc::new(Self { limits, node: Used::default(), anonymous: Used::default(), owners: Mutex::default() })
     }
 
-    /// The part of one session; `None` for anonymous callers, who are many and share no limit but the node's.
+    /// The part of one session; `None` for anonymous callers, who are many and together have half of what the node has.
     pub(crate) fn share(self: &Arc<Self>, owner: Option<Owner>) -> Arc<Share> {
         let owner = owner.map(|owner| {
             let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,8 +67,8 @@ impl Share {
     pub(crate) fn is_exceeded_by(&self, bytes: usize) -> bool {
         let limits = &self.all.limits;
         let over = |used: &Used, max: usize| used.bytes.load(Ordering::Relaxed).saturating_add(bytes) > max;
-        self.owner.as_ref().is_some_and(|(_, used)| over(used, limits.owner_bytes))
-            || over(&self.all.node, limits.bytes)
+        let of_owner = if self.owner.is_some() { limits.owner_bytes } else { limits.bytes / 2 };
+        over(self.used(), of_owner) || over(&self.all.node, limits.bytes)
     }
 
     pub(crate) fn add(&self, bytes: usize) {
@@ -84,11 +86,14 @@ impl Share {
     /// Room for one more call that goes on without a reader, if the session, its owner and the node have any.
     pub(crate) fn take_unread(self: &Arc<Self>) -> Option<UnreadPlace> {
         let limits = &self.all.limits;
-        let owner = self.owner.as_ref().map(|(_, used)| (&used.unread, limits.owner_unread));
-        let counted =
-            [Some((&self.unread, limits.session_unread)), owner, Some((&self.all.node.unread, limits.unread))];
+        let of_owner = if self.owner.is_some() { limits.owner_unread } else { limits.unread / 2 };
+        let counted = [
+            (&self.unread, limits.session_unread),
+            (&self.used().unread, of_owner),
+            (&self.all.node.unread, limits.unread),
+        ];
         let mut taken: Vec<&AtomicUsize> = Vec::with_capacity(counted.len());
-        for (count, max) in counted.into_iter().flatten() {
+        for (count, max) in counted {
             if count.fetch_add(1, Ordering::Relaxed) >= max {
                 for count in taken.into_iter().chain([count]) {
                     count.fetch_sub(1, Ordering::Relaxed);
@@ -100,8 +105,13 @@ impl Share {
         Some(UnreadPlace(Arc::clone(self)))
     }
 
-    fn counters(&self) -> impl Iterator<Item = &Used> {
-        self.owner.iter().map(|(_, used)| &**used).chain([&self.all.node])
+    /// What its owner uses.
+    fn used(&self) -> &Used {
+        self.owner.as_ref().map_or(&self.all.anonymous, |(_, used)| used)
+    }
+
+    fn counters(&self) -> [&Used; 2] {
+        [self.used(), &self.all.node]
     }
 }
 
@@ -148,12 +158,23 @@ mod tests {
     }
 
     #[test]
+    fn whom_nobody_can_tell_apart_do_not_take_all() {
+        let limits = ReplayLimits { session_unread: 9, unread: 4, bytes: 20, ..ReplayLimits::default() };
+        let all = Allowance::new(limits);
+        let (one, other, alice) = (all.share(None), all.share(None), all.share(Some([1; 32])));
+        let _places: Vec<_> = [&one, &other].into_iter().map(|share| share.take_unread().unwrap()).collect();
+        assert!(one.take_unread().is_none() && alice.take_unread().is_some());
+        one.add(10);
+        assert!(other.is_exceeded_by(1) && !alice.is_exceeded_by(10) && alice.is_exceeded_by(11));
+    }
+
+    #[test]
     fn unread_work_is_counted_for_session_owner_and_node() {
         let limits = ReplayLimits { session_unread: 1, owner_unread: 2, unread: 3, ..ReplayLimits::default() };
         let all = Allowance::new(limits);
         let alice = Some([1; 32]);
         let shares: Vec<_> = (0..3).map(|_| all.share(alice)).collect();
-        let others: Vec<_> = (0..2).map(|_| all.share(None)).collect();
+        let others: Vec<_> = (0..2).map(|_| all.share(Some([2; 32]))).collect();
         let first = shares[0].take_unread().unwrap();
         assert!(shares[0].take_unread().is_none(), "the session has one");
         let _second = shares[1].take_unread().unwrap();
