@@ -40,7 +40,7 @@ pub use oidc::Oidc;
 pub use person::Person;
 pub use places::{node, package_file, python, script, target_dir};
 pub use process::{Process, until};
-pub use raw_http::{RawAnswer, exchange, on_one_connection};
+pub use raw_http::{RawAnswer, exchange};
 pub use recorder::{Ended, Exchange, Recorder};
 pub use schema::Schemas;
 pub use sdk_client::{SdkClient, Who};

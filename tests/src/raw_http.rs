@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -51,48 +51,4 @@ async fn read_answer(address: &str, request: &[u8]) -> Result<Vec<u8>> {
         Err(error) if bytes.is_empty() => Err(error.into()),
         _ => Ok(bytes),
     }
-}
-
-/// Sends the head and the body of a request one after the other, again and again on one connection, and gives each answer's
-/// status. An error if the server closes the connection in between.
-pub async fn on_one_connection(address: &str, head: &str, body: &str, times: usize) -> Result<Vec<u16>> {
-    let exchanges = async {
-        let mut stream = BufReader::new(TcpStream::connect(address).await?);
-        stream.get_ref().set_nodelay(true)?;
-        let mut statuses = Vec::new();
-        for _ in 0..times {
-            stream.write_all(head.as_bytes()).await?;
-            stream.flush().await?;
-            // So that the server can read the head by itself.
-            tokio::task::yield_now().await;
-            stream.write_all(body.as_bytes()).await?;
-            statuses.push(read_one(&mut stream).await.context("the connection did not last")?);
-        }
-        Ok(statuses)
-    };
-    tokio::time::timeout(LIMIT, exchanges).await.context("no answer")?
-}
-
-/// Reads one answer of announced length, and no further.
-async fn read_one(stream: &mut BufReader<TcpStream>) -> Result<u16> {
-    let (mut status, mut length) = (None, 0);
-    loop {
-        let mut line = String::new();
-        anyhow::ensure!(stream.read_line(&mut line).await? > 0, "closed");
-        let line = line.trim_end();
-        if line.is_empty() {
-            break;
-        }
-        match line.split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse()?,
-            Some((name, value)) if name.eq_ignore_ascii_case("connection") => {
-                anyhow::ensure!(!value.trim().eq_ignore_ascii_case("close"), "to be closed");
-            }
-            Some(_) => {}
-            None => status = line.split(' ').nth(1).and_then(|status| status.parse().ok()),
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await?;
-    status.context("no status line")
 }

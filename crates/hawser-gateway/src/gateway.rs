@@ -37,9 +37,6 @@ use crate::session::Session;
 use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
 use crate::survey;
 
-/// How much of a refused request is read on, and for how long.
-const DISCARD_BYTES_MAX: usize = 64 * 1024;
-const DISCARD_TIME_MAX: Duration = Duration::from_millis(500);
 /// How often memory is cleared of sessions whose time is up.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -202,43 +199,25 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        // A browser's question before it sends the request (Fetch standard, CORS preflight); `allow_origin` answers it.
-        if parts.method == Method::OPTIONS && parts.headers.contains_key(ORIGIN) {
-            self.hosts.check(&parts.uri, &parts.headers)?;
-            return Ok(reply::empty(StatusCode::NO_CONTENT));
-        }
-        let (authenticated, presented) = match self.enter(endpoint, parts).await {
-            Ok(entered) => entered,
-            Err(rejection) => {
-                discard(body).await;
-                return Err(rejection);
-            }
-        };
-        match parts.method {
-            Method::POST => self.post(endpoint, authenticated, presented, &parts.headers, body).await,
-            Method::GET => self.get(endpoint, &authenticated, presented, parts).await,
-            _ => self.delete(endpoint, &authenticated, presented).await,
-        }
-    }
-
-    /// What can be refused by a request's head alone.
-    async fn enter<'a>(
-        &self,
-        endpoint: &Endpoint,
-        parts: &'a Parts,
-    ) -> Result<(Authenticated, Option<&'a str>), Rejection> {
         self.hosts.check(&parts.uri, &parts.headers)?;
         match parts.method {
             Method::POST => edge::check_post(&parts.headers)?,
             Method::GET => edge::check_get(&parts.headers)?,
             Method::DELETE => {}
+            // A browser's question before it sends the request (Fetch standard, CORS preflight); `allow_origin` answers it.
+            Method::OPTIONS if parts.headers.contains_key(ORIGIN) => return Ok(reply::empty(StatusCode::NO_CONTENT)),
             _ => return Err(EdgeError::Method.into()),
         }
         if parts.method != Method::POST {
             edge::legacy_version(&parts.headers)?;
         }
         let presented = edge::single(&parts.headers, &SESSION_ID, "Mcp-Session-Id")?;
-        Ok((self.authenticate(endpoint, parts).await?, presented))
+        let authenticated = self.authenticate(endpoint, parts).await?;
+        match parts.method {
+            Method::POST => self.post(endpoint, authenticated, presented, &parts.headers, body).await,
+            Method::GET => self.get(endpoint, &authenticated, presented, parts).await,
+            _ => self.delete(endpoint, &authenticated, presented).await,
+        }
     }
 
     async fn authenticate(&self, endpoint: &Endpoint, parts: &Parts) -> Result<Authenticated, Rejection> {
@@ -338,17 +317,6 @@ impl Inner {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, edge::allowed_headers(&parts.headers));
         }
     }
-}
-
-/// Reads what is left of a refused request's body, if it is short and there. Otherwise the connection would have to be closed after
-/// the answer, under the hands of a client that uses it for its next request (RFC 9112 section 9.6): every client without a token
-/// begins with a refusal.
-async fn discard<B>(body: B)
-where
-    B: http_body::Body<Data = Bytes> + Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let _ = tokio::time::timeout(DISCARD_TIME_MAX, Box::pin(Limited::new(body, DISCARD_BYTES_MAX).collect())).await;
 }
 
 /// The scopes that the endpoint demands (RFC 6750 section 3.1, `insufficient_scope`), from the present credential at every

@@ -115,13 +115,6 @@ const SESSIONS: &[Row] = &[
         &[("hawser-gateway/src/sessions/pool.rs", "IDLE: Duration = Duration::from_mins(10);")],
     ),
     (
-        "so that its connection lasts | 64 KiB; 500 ms |",
-        &[
-            ("hawser-gateway/src/gateway.rs", "DISCARD_BYTES_MAX: usize = 64 * 1024;"),
-            ("hawser-gateway/src/gateway.rs", "DISCARD_TIME_MAX: Duration = Duration::from_millis(500);"),
-        ],
-    ),
-    (
         "what it says unasked is heard | 500 ms |",
         &[("hawser-gateway/src/upstream.rs", "HEARD_WITHIN: Duration = Duration::from_millis(500);")],
     ),

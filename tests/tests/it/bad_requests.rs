@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hawser_tests::{Gateway, Person, RawAnswer, exchange, odd_stdio, on_one_connection, until};
+use hawser_tests::{Gateway, Person, RawAnswer, exchange, odd_stdio, until};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -392,22 +392,6 @@ async fn bytes_that_are_not_http_are_answered_or_closed_and_harm_nobody() -> Res
             ensure!((400..500).contains(&answer.status), "{shown:?}: {answer:?}");
         }
     }
-    stage.goes_on().await
-}
-
-/// Every client without a token begins with a refusal, and uses the connection again.
-#[tokio::test]
-async fn a_refused_request_does_not_cost_the_connection() -> Result<()> {
-    let stage = stage().await?;
-    let address = stage.gateway.address()?;
-    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":"{}"}}}}"#, "y".repeat(30_000));
-    let head = format!(
-        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nAccept: application/json, \
-         text/event-stream\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let statuses = on_one_connection(&address, &head, &body, 50).await?;
-    ensure!(statuses == [401; 50], "{statuses:?}");
     stage.goes_on().await
 }
 
