@@ -288,8 +288,8 @@ const BACKENDS: &[Row] = &[
     (
         "is opened again | 1 s to 1 minute |",
         &[
-            ("hawser-backend/src/modern/subscriptions.rs", "PAUSE_MIN: Duration = Duration::from_secs(1);"),
-            ("hawser-backend/src/modern/subscriptions.rs", "PAUSE_MAX: Duration = Duration::from_mins(1);"),
+            ("hawser-backend/src/modern/subscriptions/keeper.rs", "PAUSE_MIN: Duration = Duration::from_secs(1);"),
+            ("hawser-backend/src/modern/subscriptions/keeper.rs", "PAUSE_MAX: Duration = Duration::from_mins(1);"),
         ],
     ),
     (
