@@ -132,7 +132,9 @@ async fn a_state_is_its_owners(speaks: Speaks) -> Result<()> {
     const TOOL: &str = "test_input_required_result_request_state";
     let stage = Stage::new(speaks).await?;
     let all = json!({ "elicitation": {}, "sampling": {}, "roots": {} });
-    let (alice, again, bob) = (stage.log_in("alice").await?, stage.log_in("alice").await?, stage.log_in("bob").await?);
+    let (alice, again) = (stage.log_in("alice").await?, stage.log_in("alice").await?);
+    // At the same client, so that nothing but the owner differs.
+    let bob = alice.same_client_for("bob").await?;
     let of = |person: &Person| Ok::<_, anyhow::Error>(stage.modern(person)?.declaring(all.clone()));
     let (client, other_client, stranger) = (of(&alice)?, of(&again)?, of(&bob)?);
     let (_, retry) = asked(&client, TOOL, &json!({ "key": "a" })).await?;
@@ -180,6 +182,38 @@ async fn a_state_of_a_parked_call_is_its_owners() -> Result<()> {
 #[tokio::test]
 async fn a_state_of_a_modern_backend_is_its_owners() -> Result<()> {
     a_state_is_its_owners(Speaks::Modern).await
+}
+
+#[tokio::test]
+async fn a_task_is_its_owners_on_every_request() -> Result<()> {
+    let stage = Stage::new(Speaks::Modern).await?;
+    let alice = stage.log_in("alice").await?;
+    let bob = alice.same_client_for("bob").await?;
+    let tasks = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    let of = |person: &Person| Ok::<_, anyhow::Error>(stage.modern(person)?.declaring(tasks.clone()));
+    let (owner, stranger) = (of(&alice)?, of(&bob)?);
+    let made = owner.result("tools/call", call("slow_compute", &json!({ "seconds": 600 }))).await?;
+    let task = json!({ "taskId": made["taskId"], "inputResponses": {} });
+    let mut answers = Vec::new();
+    for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        answers.push(stranger.error(method, task.clone()).await?);
+        answers.push(stranger.error(method, json!({ "taskId": "nonsense", "inputResponses": {} })).await?);
+        let (status, error) = stage.modern(&alice)?.error(method, task.clone()).await?;
+        ensure!((status, &error["code"]) == (400, &json!(-32021)), "not declared: {status} {error}");
+    }
+    answers.dedup();
+    ensure!(answers.len() == 1 && answers[0].1["code"] == -32602, "{answers:?}");
+    let filter = json!({ "taskIds": [made["taskId"]] });
+    let (_stream, honoured) = stranger.listen(filter).await?;
+    ensure!(honoured.get("taskIds").is_none_or(|ids| ids == &json!([])), "{honoured}");
+    let found = owner.result("tasks/get", json!({ "taskId": made["taskId"] })).await?;
+    ensure!(found["status"] == "working", "{found}");
+    // Methods of older tasks, which would tell of everybody's, are nobody's extension.
+    for method in ["tasks/list", "tasks/result"] {
+        let (status, error) = owner.error(method, task.clone()).await?;
+        ensure!((status, &error["code"]) == (404, &json!(-32601)), "{method}: {status} {error}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
