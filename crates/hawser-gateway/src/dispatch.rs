@@ -41,6 +41,11 @@ type Answer = Result<Outcome, ErrorObject>;
 pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
     let started = caller.session.in_flight.start(&request.id, &caller.credential);
     let mut flight = match started {
+        // From here on a revocation would find it.
+        Ok(_) if caller.sessions.was_just_revoked(&caller.credential) => {
+            let error = ErrorObject::new(code::INVALID_REQUEST, "the credential was revoked");
+            return out.finish(Response::error(Some(request.id), &error).to_bytes()).await;
+        }
         Ok(flight) => flight,
         Err(refused) => {
             let text = match refused {

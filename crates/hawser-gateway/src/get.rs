@@ -81,7 +81,9 @@ impl Get<'_> {
     ) -> Response<Body> {
         let (principal, client_id) = (self.authenticated.principal(), self.authenticated.client_id());
         let writer = EventWriter::new(self.sessions, session, principal, client_id, kind, stream);
-        let lives = self.sessions.stream_lives(self.authenticated);
+        // A revocation that came just before the stream could be found would not end it.
+        let revoked = self.sessions.was_just_revoked(&Credential::of(self.authenticated));
+        let lives = if revoked { Some(Duration::ZERO) } else { self.sessions.stream_lives(self.authenticated) };
         reply::get_stream(from, position, writer, lives, self.keep_alive)
     }
 }

@@ -15,6 +15,8 @@ use hawser_probe::wire::Answer;
 use hawser_store::{Key, RedbStore, Store as _};
 use hawser_tests::{Everything, Gateway, Oidc, Person, time_backend, until};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 /// One thing that a client can send on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -473,5 +475,33 @@ async fn a_stored_record_of_another_format_is_refused_and_removed() -> Result<()
     let store = RedbStore::open(&file)?;
     let left = store.get(&row).await?.unwrap_or_default();
     ensure!(!left.windows(5).any(|part| part == b"token"), "the old record is still there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_credential_began_to_send_before_it_was_revoked_does_not_run() -> Result<()> {
+    let gateway = Gateway::with_users(json!({ "backends": { "time": time_backend()? } })).await?;
+    let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
+    alice.open().await?;
+    let elsewhere = Person::log_in(&gateway.mcp()?, "alice").await?;
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
+    let (address, token, session) = (gateway.address()?, elsewhere.token(), alice.session_id()?);
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nMcp-Session-Id: {session}\r\n\
+         Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\nConnection: close\r\n\
+         Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    let mut stream = BufReader::new(TcpStream::connect(&address).await?);
+    stream.get_mut().write_all(head.as_bytes()).await?;
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    ensure!(line.contains(" 100 "), "the body is asked for once the credential was accepted: {line}");
+    elsewhere.grant().revoke(elsewhere.mcp().wire()).await?;
+    stream.get_mut().write_all(body.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.contains("the credential was revoked"), "{answer}");
+    alice.result("ping", json!({})).await?;
     Ok(())
 }

@@ -53,6 +53,10 @@ impl Inner {
         }
         let session = self.admit(endpoint, &authenticated, presented, operation(&frames)).await?;
         let caller = self.caller(session, &authenticated);
+        // While the body was on its way. Requests ask once more, when a revocation can find them.
+        if self.sessions.was_just_revoked(&caller.credential) {
+            return Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, "the credential was revoked")));
+        }
         match frames {
             Frames::Single(message) => self.single(endpoint, &authenticated, caller, message).await,
             Frames::Batch(_) if !caller.session.revision().allows_batches() => {
