@@ -1,6 +1,5 @@
 //! One configured MCP server.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::config::{BackendConfig, ChildLimit, ConfigError, Transport};
 use crate::era::Eras;
 use crate::error::BackendError;
 use crate::hello::{ClientHello, initialize};
+use crate::jitter::jitter;
 use crate::known::Known;
 use crate::link::Link;
 use crate::modern::{Modern, Shared};
@@ -243,10 +243,4 @@ impl Drop for Attempt<'_> {
             self.backend.circuit(|circuit| circuit.given_up(now));
         }
     }
-}
-
-/// Spreads retries; not a secret, so the hasher's per-process random keys will do.
-fn jitter() -> u32 {
-    let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
-    u32::from_ne_bytes([a, b, c, d])
 }

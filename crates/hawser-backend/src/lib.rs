@@ -21,6 +21,7 @@ mod era;
 mod error;
 mod exchange;
 mod hello;
+mod jitter;
 mod known;
 mod link;
 mod modern;

@@ -82,8 +82,11 @@ impl Wire {
                 },
                 Stage::Open(flow) => {
                     let item = flow.next().await;
-                    if matches!(item, ExchangeItem::Response(_) | ExchangeItem::Failed(_)) {
-                        self.stage = Stage::Over;
+                    match &item {
+                        ExchangeItem::Response(_) => self.stage = Stage::Over,
+                        // Given up on this side (read too slowly, say), it goes on for the server: dropped, it is cancelled.
+                        ExchangeItem::Failed(_) => drop(std::mem::replace(self, self.over())),
+                        ExchangeItem::Notification(_) | ExchangeItem::Request(_) => {}
                     }
                     return item;
                 }
@@ -92,6 +95,11 @@ impl Wire {
                 }
             }
         }
+    }
+
+    /// The same request when nothing is left of it.
+    fn over(&self) -> Self {
+        Self { port: self.port.clone(), id: self.id, stage: Stage::Over, reason: None }
     }
 
     /// Why it will be dropped.

@@ -131,6 +131,20 @@ async fn progress_that_comes_after_the_answer_is_told_to_nobody() {
 }
 
 #[tokio::test]
+async fn a_child_is_told_of_a_request_that_is_given_up_here() {
+    let (session, mut unsolicited) = open("modern", Revision::LATEST_MODERN).await;
+    let params = raw(r#"{"_meta":{"progressToken":"mine"}}"#);
+    let mut exchange = session.request("flood", Some(params)).await.unwrap();
+    assert!(matches!(exchange.next().await, ExchangeItem::Notification(_)));
+    ask(&session, "echo").await;
+    let error = failure(&mut exchange).await;
+    assert!(matches!(error, BackendError::Overrun { .. }), "{error:?}");
+    let told = timeout(Duration::from_secs(10), unsolicited.next()).await.expect("it is told");
+    let Some(Message::Notification(told)) = told else { panic!("{told:?}") };
+    assert!(told.params.unwrap().as_str().contains("requestId"));
+}
+
+#[tokio::test]
 async fn a_modern_child_is_given_no_answers_to_what_it_must_not_ask() {
     let (session, _unsolicited) = open("modern", Revision::LATEST_MODERN).await;
     let items = all(&mut session.request("asks-anyway", None).await.unwrap()).await;

@@ -19,6 +19,7 @@ use super::{Held, Subscriptions, Wanted};
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 use crate::hello::quote_error;
+use crate::jitter::jitter;
 use crate::modern::Modern;
 use crate::modern::wire::{Port, Wire};
 
@@ -150,9 +151,11 @@ impl Keeper {
         Ok(())
     }
 
-    /// Waits longer each time. A new wish does not wait, but for what all wait.
+    /// Waits longer each time, and not in step with the other sessions of a server that was restarted. A new wish does not
+    /// wait, but for what all wait.
     async fn pause(&mut self, wanted: &mut watch::Receiver<Wanted>) {
-        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+        let share = 1.0 + f64::from(jitter()) / f64::from(u32::MAX) / 2.0;
+        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX).mul_f64(share);
         self.failures = self.failures.saturating_add(1);
         sleep(PAUSE_MIN).await;
         tokio::select! {
