@@ -38,7 +38,7 @@ use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
 use crate::survey;
 
 /// How often memory is cleared of sessions whose time is up.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What the gateway works with.
 pub struct GatewayDependencies {

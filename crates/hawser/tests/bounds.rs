@@ -54,7 +54,7 @@ const CONNECTIONS: &[Row] = &[
 const SESSIONS: &[Row] = &[
     ("run at the same time | 64 |", &[("hawser-gateway/src/config.rs", "in_flight: 64,")]),
     (
-        "wait for one session's client | 32, each 30 minutes |",
+        "wait for one session's client | 32, each `limits.client_answer` |",
         &[
             ("hawser-gateway/src/config.rs", "pending: 32,"),
             ("hawser-gateway/src/config.rs", "client_answer: Duration::from_mins(30),"),
@@ -92,7 +92,7 @@ const SESSIONS: &[Row] = &[
         ],
     ),
     (
-        "how long each waits | 32; 30 minutes |",
+        "how long each waits | 32; `limits.client_answer` |",
         &[
             ("hawser-gateway/src/config.rs", "parked: 32,"),
             ("hawser-gateway/src/config.rs", "client_answer: Duration::from_mins(30),"),
@@ -143,7 +143,7 @@ const SESSIONS: &[Row] = &[
         ],
     ),
     (
-        "owner's streams; of all | 64 MiB; 256 MiB |",
+        "owner's streams; of all anonymous callers; of all | 64 MiB; 128 MiB; 256 MiB |",
         &[
             ("hawser-gateway/src/config.rs", "owner_bytes: 64 * 1024 * 1024,"),
             ("hawser-gateway/src/config.rs", " bytes: 256 * 1024 * 1024,"),
@@ -152,7 +152,7 @@ const SESSIONS: &[Row] = &[
     ("after its GET was left | 5 minutes |", &[("hawser-gateway/src/config.rs", "kept: Duration::from_mins(5),")]),
     ("to take up a stream again | 1 s |", &[("hawser-gateway/src/config.rs", "retry: Duration::from_secs(1),")]),
     (
-        "one more is given up | 32; 128; 2048 |",
+        "one more is given up | 32; 128; 1024; 2048 |",
         &[
             ("hawser-gateway/src/config.rs", "session_unread: 32,"),
             ("hawser-gateway/src/config.rs", "owner_unread: 128,"),
@@ -200,8 +200,11 @@ const SESSIONS: &[Row] = &[
         ],
     ),
     (
-        "its last one counts | 10 s |",
-        &[("hawser-gateway/src/lists.rs", "PATIENCE: Duration = Duration::from_secs(10);")],
+        "its last one counts | 10 s, and 1 s for a minute after that |",
+        &[
+            ("hawser-gateway/src/lists.rs", "PATIENCE: Duration = Duration::from_secs(10);"),
+            ("hawser-gateway/src/lists.rs", "PATIENCE_LOST: Duration = Duration::from_secs(1);"),
+        ],
     ),
     (
         "of any other | as it states, at most 1 hour; 5 minutes; 30 s |",

@@ -1,9 +1,13 @@
 //! Calls of modern clients that wait at a legacy backend for an answer, parked by the gateway: taken up once, and said to be
 //! gone when they are.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use hawser_tests::{Modern, Person, Speaks, Stage, retry_of};
+use hawser_tests::{Modern, Person, Speaks, Stage, retry_of, until};
 use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(20);
 
 fn modern(stage: &Stage, person: &Person) -> Result<Modern> {
     Ok(stage.modern(person)?.declaring(json!({ "elicitation": {} })))
@@ -69,5 +73,26 @@ async fn a_stateless_call_goes_on_after_a_restart() -> Result<()> {
     stage.gateway.crash().await?;
     let result = client.result("tools/call", retry).await?;
     ensure!(text(&result) == "kept was carried out 1 times", "{result}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_state_whose_time_is_up_is_refused_and_its_call_ended() -> Result<()> {
+    let stage = Stage::with(Speaks::Legacy, json!({ "limits": { "client_answer": "1s" } })).await?;
+    let client = modern(&stage, &stage.log_in("alice").await?)?;
+    let call = side_effect("late");
+    let asked = client.result("tools/call", call.clone()).await?;
+    let retry = retry_of(&call, &asked, &accept)?;
+    until("the end of the parked call", SOON, async || {
+        let told = stage.recorder.count("notifications/cancelled") > 0;
+        let answered = stage.capture.messages().iter().any(|captured| {
+            captured.answers.as_deref() == Some("elicitation/create")
+                && (captured.message.get("error").is_some() || captured.message["result"]["action"] == "cancel")
+        });
+        Ok((told || answered).then_some(()))
+    })
+    .await?;
+    client.error("tools/call", retry).await?;
+    ensure!(stage.effects("late").await?.0 == 1 && stage.effects("late").await?.1 == 0);
     Ok(())
 }

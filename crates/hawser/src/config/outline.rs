@@ -203,5 +203,6 @@ fn limits(settings: &Settings) -> Vec<(&'static str, String)> {
         ("depth", limits.depth.to_string()),
         ("children", limits.children.to_string()),
         ("request_timeout", show_duration(limits.request_timeout)),
+        ("client_answer", show_duration(limits.client_answer)),
     ]
 }

@@ -213,4 +213,6 @@ pub struct LimitSettings {
     pub children: usize,
     /// The timeout of backends that have none of their own.
     pub request_timeout: Duration,
+    /// How long a question of a backend waits for its client.
+    pub client_answer: Duration,
 }

@@ -93,7 +93,7 @@ auth:
       tenant_claim: tid
       tenant: 8c6
 sessions: { idle: 24h, lifetime: 7d, per_owner: 100, total: 10000 }
-limits: { request_body: 4MiB, response_body: 16MiB, depth: 64, children: 64, request_timeout: 60s }
+limits: { request_body: 4MiB, response_body: 16MiB, depth: 64, children: 64, request_timeout: 60s, client_answer: 30m }
 "#;
 
 #[test]
@@ -345,7 +345,7 @@ backend time      stdio uvx mcp-server-time --token '***' 'a b', names prefix, t
 backend web       http http://h/mcp?…, names none, timeout 1m
 log in            embedded authorization server: one-click development login
 sessions          idle 1d, lifetime 7d, per_owner 100, total 10000
-limits            request_body 4MiB, response_body 16MiB, depth 64, children 64, request_timeout 1m
+limits            request_body 4MiB, response_body 16MiB, depth 64, children 64, request_timeout 1m, client_answer 30m
 "
     );
 }

@@ -174,6 +174,8 @@ pub(super) struct Limits {
     pub(super) children: Option<Text>,
     /// The `timeout` of backends that have none of their own. Default: `60s`.
     pub(super) request_timeout: Option<Text>,
+    /// How long a question of a backend waits for its client. Default: `30m`.
+    pub(super) client_answer: Option<Text>,
 }
 
 /// A mapping whose keys are names the user chose, in the order of the file.

@@ -210,7 +210,11 @@ pub(super) fn endpoints<'s>(
 }
 
 pub(super) fn limits(settings: &Settings) -> hawser_gateway::Limits {
-    let mut limits = hawser_gateway::Limits { request_body: settings.limits.request_body, ..Default::default() };
+    let mut limits = hawser_gateway::Limits {
+        request_body: settings.limits.request_body,
+        client_answer: settings.limits.client_answer,
+        ..Default::default()
+    };
     limits.frames.depth = settings.limits.depth;
     limits
 }

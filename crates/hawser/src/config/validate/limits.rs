@@ -108,5 +108,11 @@ pub(super) fn limits(check: &mut Check<'_>, wire: Option<&Limits>) -> LimitSetti
             Duration::from_mins(1),
             SECOND..=HOUR,
         ),
+        client_answer: check.duration(
+            "limits.client_answer",
+            wire.client_answer.as_ref(),
+            Duration::from_mins(30),
+            SECOND..=DAY,
+        ),
     }
 }
