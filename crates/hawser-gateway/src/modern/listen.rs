@@ -111,8 +111,9 @@ async fn tell(
 
 /// "It SHOULD send a successful `subscriptions/listen` response to signal a graceful end" (Graceful Closure).
 fn ended(caller: &ModernCaller, id: &RawJson) -> Answer {
-    let meta = RawJson::object(&[(meta_key::SUBSCRIPTION_ID, id)]);
-    Answer::complete(caller, RawJson::object(&[("_meta", &meta)]), None)
+    let server_info = caller.session().endpoint().server_info();
+    let meta = RawJson::object(&[(meta_key::SUBSCRIPTION_ID, id), (meta_key::SERVER_INFO, server_info)]);
+    Answer::result(RawJson::object(&[("resultType", &RawJson::string("complete")), ("_meta", &meta)]))
 }
 
 /// What is subscribed to for one listener; all of it ends when this is dropped.

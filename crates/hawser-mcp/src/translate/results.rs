@@ -82,8 +82,12 @@ pub fn with_server_info(result: RawJson, server_info: &RawJson) -> RawJson {
     }
 }
 
-/// The `_meta` with who answers. One that cannot be read is replaced: no client could read it either.
+/// The `_meta` with who answers. One that cannot be read is replaced: no client could read it either. Which subscription a message
+/// belongs to is between two peers, and no backend knows the client's.
 fn server_meta(members: &Members<'_>, server_info: &RawJson) -> RawJson {
     let with = [(meta_key::SERVER_INFO, server_info)];
-    edit_meta(members, &[], &with, &[]).ok().flatten().unwrap_or_else(|| RawJson::object(&with))
+    edit_meta(members, &[], &with, &[meta_key::SUBSCRIPTION_ID])
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| RawJson::object(&with))
 }

@@ -106,7 +106,7 @@ fn links_become_text_where_there_are_none() {
 
 #[test]
 fn a_complete_result_is_stamped_over_what_was_there() {
-    let text = r#"{"resultType":"task","ttlMs":-9,"cacheScope":"x","tools":[ ],"_meta":{"a":1,"io.modelcontextprotocol/serverInfo":0}}"#;
+    let text = r#"{"resultType":"task","ttlMs":-9,"cacheScope":"x","tools":[ ],"_meta":{"a":1,"io.modelcontextprotocol/serverInfo":0,"io.modelcontextprotocol/subscriptionId":7}}"#;
     let fresh = Freshness { ttl_ms: 60, scope: CacheScope::Public };
     let info = raw(r#"{"name":"gw"}"#);
     let out = complete(raw(text), Some(fresh), &info);
