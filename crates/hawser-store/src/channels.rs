@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::port::{StoreError, Subscription, Unavailable};
+use crate::port::{StoreError, Unavailable};
+use crate::subscription::{Delivery, Subscription};
 
 /// Messages that a receiver may fall behind before it loses the oldest.
 pub(crate) const LAG_MAX: usize = 256;
@@ -21,7 +22,7 @@ pub(crate) struct Channels(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
-    senders: HashMap<Box<str>, broadcast::Sender<Bytes>>,
+    senders: HashMap<Box<str>, broadcast::Sender<Delivery>>,
     /// How many channels there may be before abandoned ones are looked for. Doubles with what is left, so that looking
     /// costs a constant per subscription.
     sweep_at: usize,
@@ -33,7 +34,7 @@ impl Channels {
         let mut open = self.lock();
         let Some(sender) = open.senders.get(channel) else { return };
         // `send` fails only if there is no receiver.
-        if sender.send(message).is_err() {
+        if sender.send(Delivery::Message(message)).is_err() {
             open.senders.remove(channel);
         }
     }
@@ -42,7 +43,7 @@ impl Channels {
     pub(crate) fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
         let mut open = self.lock();
         if let Some(sender) = open.senders.get(channel) {
-            return Ok(sender.subscribe());
+            return Ok(Subscription::new(sender.subscribe()));
         }
         if open.senders.len() >= open.sweep_at.max(SWEEP_MIN) {
             open.senders.retain(|_, sender| sender.receiver_count() > 0);
@@ -53,7 +54,7 @@ impl Channels {
         }
         let (sender, receiver) = broadcast::channel(LAG_MAX);
         open.senders.insert(channel.into(), sender);
-        Ok(receiver)
+        Ok(Subscription::new(receiver))
     }
 
     /// A panic elsewhere cannot leave the map half changed: every change to it is one call.

@@ -20,9 +20,11 @@ mod memory;
 mod port;
 mod redb_file;
 mod row;
+mod subscription;
 
 pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
-pub use port::{Store, StoreError, Subscription, Unavailable, VALUE_BYTES_MAX};
+pub use port::{Store, StoreError, Unavailable, VALUE_BYTES_MAX};
 pub use redb_file::{OpenError, RedbOptions, RedbStore};
 pub use row::WallClock;
+pub use subscription::{Delivery, Subscription};

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use crate::channels::Channels;
 use crate::decision::{Change, CompareAndSet, Decision, Delete, Increment, Put, Take};
 use crate::key::Key;
-use crate::port::{Store, StoreError, Subscription, Unavailable, VALUE_BYTES_MAX, check_message, check_value};
+use crate::port::{Store, StoreError, Unavailable, VALUE_BYTES_MAX, check_message, check_value};
 use crate::row::{Current, Expiry, Moment, WallClock, system_clock};
+use crate::subscription::Subscription;
 
 /// Bytes of names and values that are kept.
 const BYTES_MAX: usize = 256 * 1024 * 1024;

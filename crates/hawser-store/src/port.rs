@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::broadcast;
 
 use crate::key::Key;
+use crate::subscription::Subscription;
 
 /// Largest value or message that a store accepts unless it is told otherwise.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
@@ -54,9 +54,6 @@ pub struct Unavailable {
     pub reason: String,
 }
 
-/// A subscription to a channel: every message published after it was made.
-pub type Subscription = broadcast::Receiver<Bytes>;
-
 /// Rows of bytes with an optional expiry, and channels.
 ///
 /// Every method is atomic on its own. A row whose time is up does not exist any more for any method, whether or not its
@@ -95,6 +92,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Receives what is published to the channel from now on. A receiver that lags loses the oldest messages and is told so.
     async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError>;
+
+    /// Whether other nodes may have the same rows and channels: then what one of them does is to be told to the others.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// Refuses a value that is over the limit.

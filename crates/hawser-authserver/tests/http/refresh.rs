@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::answer::claims;
+use crate::test_store::told;
 use crate::world::{ISSUER, RESOURCE, World, config};
 
 fn refresh_token(tokens: &Value) -> &str {
@@ -149,7 +150,7 @@ async fn tk12_tk13_reuse_ends_the_grant_on_every_node_and_says_no_more_than_any_
     reuse.is_error(400, "invalid_grant");
     assert_eq!(reuse.body, second.refresh(&client, "garbage").await.body);
     let grant = claims(&current["access_token"])["grant"].clone();
-    let message: Value = serde_json::from_slice(&revocations.try_recv().unwrap()).unwrap();
+    let message: Value = told(&mut revocations).await;
     assert_eq!(message, json!({ "grant": grant, "reason": "refresh_token_reused", "sessions": true }));
     world.refresh(&client, refresh_token(&current)).await.is_error(400, "invalid_grant");
     assert_eq!(used(&world, &current).await, GrantStanding::Revoked);

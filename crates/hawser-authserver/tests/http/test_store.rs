@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hawser_store::{Key, Store, StoreError, Subscription, Unavailable};
+use hawser_store::{Delivery, Key, Store, StoreError, Subscription, Unavailable};
 
 pub(crate) struct TestStore {
     inner: Arc<dyn Store>,
@@ -77,5 +77,14 @@ impl Store for TestStore {
     async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
         self.step().await?;
         self.inner.subscribe(channel).await
+    }
+}
+
+/// The revocation that was told.
+pub(crate) async fn told(revocations: &mut Subscription) -> serde_json::Value {
+    assert!(!revocations.is_empty(), "nothing was told");
+    match revocations.next().await {
+        Some(Delivery::Message(message)) => serde_json::from_slice(&message).unwrap(),
+        other => panic!("{other:?}"),
     }
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use hawser_gateway::Gateway;
 use hawser_identity::Authenticator;
-use hawser_store::Subscription;
+use hawser_store::{Delivery, Subscription};
 use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
 use tracing::{error, warn};
 
 /// A message on the channel of revocations.
@@ -30,14 +29,14 @@ impl Revocations {
     /// Forgets verdicts and ends sessions as revocations arrive, until the store is gone.
     pub(super) async fn follow(mut self) {
         loop {
-            match self.channel.recv().await {
-                Ok(message) => self.take(&message).await,
-                Err(RecvError::Lagged(missed)) => {
-                    warn!(missed, "revocations came faster than they could be followed; everything is checked anew");
+            match self.channel.next().await {
+                Some(Delivery::Message(message)) => self.take(&message).await,
+                Some(Delivery::Missed) => {
+                    warn!("revocations may have been missed; everything is checked anew");
                     self.authenticator.forget_all();
                     self.gateway.recheck_grants().await;
                 }
-                Err(RecvError::Closed) => {
+                None => {
                     error!("the channel of revocations is closed; revocations are no longer told");
                     return;
                 }

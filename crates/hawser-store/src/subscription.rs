@@ -1,0 +1,38 @@
+//! What is heard on a channel.
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+/// What a channel brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// A message.
+    Message(Bytes),
+    /// Messages were lost at this place: the receiver was too slow, or the connection to the store was gone for a while.
+    Missed,
+}
+
+/// A subscription to a channel: every message published after it was made, in order, and where some are missing.
+#[derive(Debug)]
+pub struct Subscription(broadcast::Receiver<Delivery>);
+
+impl Subscription {
+    pub(crate) const fn new(receiver: broadcast::Receiver<Delivery>) -> Self {
+        Self(receiver)
+    }
+
+    /// The next message, or that some are missing; `None` when the store is gone for good. Cancel safe.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        match self.0.recv().await {
+            Ok(delivery) => Some(delivery),
+            Err(RecvError::Lagged(_)) => Some(Delivery::Missed),
+            Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// Whether nothing has come that was not taken yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
