@@ -1,17 +1,45 @@
 //! A question of the gateway's own to a backend, within an owner's session.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use hawser_backend::{BackendError, BackendName, BackendSession, Exchange, ExchangeItem};
 use hawser_mcp::{Era, ErrorObject, Message, Outcome, RawJson};
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::session::Session;
 use crate::unsolicited;
 use crate::upstream::Upstream;
 
 /// Most messages that may come before the answer to one request.
-pub(crate) const MESSAGES_MAX: usize = 10_000;
+const MESSAGES_MAX: usize = 10_000;
+/// A client's call may last as long as it likes, but say only so many messages in this time.
+const COUNTED_FOR: Duration = Duration::from_mins(1);
+
+/// Counts what a backend says in the course of one call.
+#[derive(Debug)]
+pub(crate) struct MessageCount {
+    messages: usize,
+    since: Instant,
+}
+
+impl MessageCount {
+    pub(crate) fn new() -> Self {
+        Self { messages: 0, since: Instant::now() }
+    }
+
+    pub(crate) fn add(&mut self) {
+        if self.since.elapsed() > COUNTED_FOR {
+            *self = Self::new();
+        }
+        self.messages += 1;
+    }
+
+    pub(crate) const fn is_too_high(&self) -> bool {
+        self.messages > MESSAGES_MAX
+    }
+}
 
 /// Asks, and asks once more in a new backend session if the first one turns out to be dead. Only for methods without side
 /// effects.
@@ -119,4 +147,25 @@ pub(crate) async fn outcome(mut exchange: Exchange, audience: Option<Audience<'_
 /// What a backend that does not stop talking is refused with.
 pub(crate) fn flood(backend: BackendName) -> BackendError {
     BackendError::Protocol { backend, reason: format!("it sent more than {MESSAGES_MAX} messages before its answer") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_may_say_so_much_in_a_minute_and_again_in_the_next() {
+        let mut count = MessageCount::new();
+        for _ in 0..2 {
+            for _ in 0..MESSAGES_MAX {
+                count.add();
+            }
+            assert!(!count.is_too_high());
+            tokio::time::advance(COUNTED_FOR + Duration::from_secs(1)).await;
+        }
+        for _ in 0..=MESSAGES_MAX {
+            count.add();
+        }
+        assert!(count.is_too_high());
+    }
 }

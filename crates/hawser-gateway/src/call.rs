@@ -1,7 +1,6 @@
 //! One request of the client that a backend answers: sent, watched, and everything that belongs to it passed on in order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hawser_backend::{BackendError, BackendSession, Exchange, ExchangeItem};
@@ -9,19 +8,15 @@ use hawser_mcp::{
     ErrorObject, Notification, Outcome, RawJson, RequestId, Response, code, method, notification, translate,
 };
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tracing::warn;
 
-use crate::ask::{MESSAGES_MAX, begin, flood, may_repeat};
+use crate::ask::{MessageCount, begin, flood, may_repeat};
 use crate::in_flight::{Attached, Flight};
 use crate::pending::decline;
 use crate::reply::Out;
 use crate::session::Session;
 use crate::unsolicited::{note_change, put_to_client, withdraw};
 use crate::upstream::Upstream;
-
-/// A call may last as long as it likes, but say only so many messages in this time.
-const COUNTED_FOR: Duration = Duration::from_mins(1);
 
 /// What is called, and where.
 #[derive(Debug)]
@@ -52,13 +47,9 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
     };
     let mut pauses = exchange.pauses();
     let mut repeatable = true;
-    let mut messages = 0;
-    let mut counted_since = Instant::now();
+    let mut messages = MessageCount::new();
     loop {
-        if counted_since.elapsed() > COUNTED_FOR {
-            (messages, counted_since) = (0, Instant::now());
-        }
-        if messages > MESSAGES_MAX {
+        if messages.is_too_high() {
             exchange.cancel(Some("too many messages")).await;
             return Some(Err(failure(call, &flood(call.upstream.backend().name().clone()))));
         }
@@ -84,7 +75,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 continue;
             }
         };
-        messages += 1;
+        messages.add();
         match item {
             ExchangeItem::Response(outcome) => {
                 for elicitation in asked.elicitations.drain(..) {

@@ -38,6 +38,7 @@ mod survey;
 mod trace;
 mod unsolicited;
 mod upstream;
+mod waiting;
 
 pub use audit::TARGET as AUDIT_TARGET;
 pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ListenerLimits, ReplayLimits, SessionPolicy};

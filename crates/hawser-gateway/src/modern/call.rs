@@ -13,7 +13,7 @@ use http::HeaderMap;
 use tokio::time::{Instant, sleep_until};
 
 use super::parked::Running;
-use crate::ask::{MESSAGES_MAX, NotBegun, begin_with, flood, may_repeat};
+use crate::ask::{MessageCount, NotBegun, begin_with, flood, may_repeat};
 use crate::in_flight::{Attached, Flight};
 use crate::pending::decline;
 use crate::reply::Out;
@@ -23,8 +23,6 @@ use crate::upstream::Upstream;
 
 /// After a first question, how long others may take to be asked together with it.
 const TOGETHER: Duration = Duration::from_millis(20);
-/// A call may last as long as it likes, but say only so many messages in this time.
-const COUNTED_FOR: Duration = Duration::from_mins(1);
 
 /// How a call is seen by its client.
 #[derive(Debug)]
@@ -108,13 +106,9 @@ pub(crate) async fn follow(
     let cancelled = flight.cancelled();
     let revision = running.from.server().revision;
     let mut together = Instant::now() + TOGETHER;
-    let mut messages = 0;
-    let mut counted_since = Instant::now();
+    let mut messages = MessageCount::new();
     loop {
-        if counted_since.elapsed() > COUNTED_FOR {
-            (messages, counted_since) = (0, Instant::now());
-        }
-        if messages > MESSAGES_MAX {
+        if messages.is_too_high() {
             let backend = running.name().clone();
             running.give_up("too many messages");
             return Rest::Failed(flood(backend));
@@ -140,7 +134,7 @@ pub(crate) async fn follow(
             item = running.next() => item,
             () = sleep_until(together), if asks => return Rest::Asks(Box::new(running)),
         };
-        messages += 1;
+        messages.add();
         match item {
             ExchangeItem::Response(outcome) => return Rest::Answered(outcome, revision),
             ExchangeItem::Failed(error) => return Rest::Failed(error),

@@ -5,16 +5,14 @@
 //! task runs. Whoever takes it out has it alone, so an answer can be given once only. A call that nobody comes back for is
 //! cancelled at its backend; it is never run again.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hawser_backend::{BackendName, BackendSession, Exchange, ExchangeItem};
 use hawser_mcp::{RawJson, Request, RequestId};
-use tokio::time::Instant;
 
 use crate::credential::{Credential, Revocation};
 use crate::pending::decline;
+use crate::waiting::{NotTaken, Waiting};
 
 /// Most questions that one call may have waiting.
 const QUESTIONS_MAX: usize = 32;
@@ -132,17 +130,7 @@ pub(crate) struct ParkedCall {
 
 /// The parked calls of one session.
 #[derive(Debug)]
-pub(crate) struct ParkedCalls {
-    state: Mutex<State>,
-    max: usize,
-    patience: Duration,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    last: u64,
-    waiting: HashMap<u64, (Instant, ParkedCall)>,
-}
+pub(crate) struct ParkedCalls(Waiting<ParkedCall>);
 
 /// Why a parked call cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,13 +142,13 @@ pub(crate) enum NotParked {
 }
 
 impl ParkedCalls {
-    pub(crate) fn new(max: usize, patience: Duration) -> Self {
-        Self { state: Mutex::default(), max, patience }
+    pub(crate) const fn new(max: usize, patience: Duration) -> Self {
+        Self(Waiting::new(max, patience))
     }
 
     /// How long a call waits.
     pub(crate) const fn patience(&self) -> Duration {
-        self.patience
+        self.0.patience()
     }
 
     /// Parks a call; gives the number it is taken out by. Where there is no room the call that has waited longest is given up:
@@ -168,121 +156,59 @@ impl ParkedCalls {
     /// comes back.
     pub(crate) fn park(&self, call: ParkedCall) -> Result<u64, Box<ParkedCall>> {
         self.expire();
-        self.make_room();
-        let mut state = self.lock();
-        if state.waiting.len() >= self.max {
-            return Err(Box::new(call));
+        if let Some(given_up) = self.0.take_longest(AT_LEAST) {
+            given_up.running.give_up("others wait for input");
         }
-        state.last += 1;
-        let number = state.last;
-        state.waiting.insert(number, (Instant::now() + self.patience, call));
-        Ok(number)
-    }
-
-    fn make_room(&self) {
-        let given_up = {
-            let mut state = self.lock();
-            let waiting = state.waiting.iter().map(|(number, (until, _))| (*number, *until));
-            longest_waiting(waiting, self.max, Instant::now() + self.patience)
-                .and_then(|number| state.waiting.remove(&number))
-        };
-        if let Some((_, call)) = given_up {
-            call.running.give_up("others wait for input");
-        }
+        self.0.put(call).map_err(Box::new)
     }
 
     /// Takes a call out, once.
     pub(crate) fn take(&self, number: u64, client_id: Option<&str>) -> Result<ParkedCall, NotParked> {
-        let mut state = self.lock();
-        match state.waiting.get(&number) {
-            None => Err(NotParked::Gone),
-            Some((_, call)) if call.credential.client_id.as_deref() != client_id => Err(NotParked::OtherClient),
-            Some(_) => {
-                let (until, mut call) = state.waiting.remove(&number).ok_or(NotParked::Gone)?;
-                call.running.waited(self.patience.saturating_sub(until.duration_since(Instant::now())));
+        match self.0.take_if(number, |call| call.credential.client_id.as_deref() == client_id) {
+            Ok((mut call, waited)) => {
+                call.running.waited(waited);
                 Ok(call)
             }
+            Err(NotTaken::Gone | NotTaken::Unknown) => Err(NotParked::Gone),
+            Err(NotTaken::Withheld) => Err(NotParked::OtherClient),
         }
     }
 
     /// Adds a question that a backend asks outside of any call, if exactly one of its calls waits here: it is put with the next
     /// round. Tells whether it was taken.
     pub(crate) fn ask_along(&self, backend: usize, from: &BackendSession, request: &Request) -> bool {
-        let mut state = self.lock();
-        let mut calls = state.waiting.values_mut().filter(|(_, call)| call.running.backend == backend);
-        match (calls.next(), calls.next()) {
-            (Some((_, call)), None) => call.running.from.same_as(from) && call.running.ask(request.clone()),
-            _ => false,
-        }
+        let ask = |call: &mut ParkedCall| call.running.from.same_as(from) && call.running.ask(request.clone());
+        self.0.change_only(|call| call.running.backend == backend, ask).unwrap_or(false)
     }
 
     /// Gives up what has waited for too long, and drops what belongs to backend sessions that are over.
     pub(crate) fn expire(&self) {
-        let now = Instant::now();
-        self.give_up("the client did not answer in time", |(until, call)| {
-            *until <= now || !call.running.from.is_open()
-        });
+        self.give_up("the client did not answer in time", |call, over| over || !call.running.from.is_open());
     }
 
     /// Gives up the calls of a credential that was revoked.
     pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
-        self.give_up("the credential was revoked", |(_, call)| call.credential.is_hit_by(revocation));
+        self.give_up("the credential was revoked", |call, _| call.credential.is_hit_by(revocation));
     }
 
     /// Gives up everything.
     pub(crate) fn clear(&self) {
-        self.give_up("the session has ended", |_| true);
+        self.give_up("the session has ended", |_, _| true);
     }
 
-    fn give_up(&self, reason: &'static str, which: impl Fn(&(Instant, ParkedCall)) -> bool) {
-        let given_up: Vec<_> = {
-            let mut state = self.lock();
-            let over: Vec<u64> =
-                state.waiting.iter().filter(|(_, entry)| which(entry)).map(|(number, _)| *number).collect();
-            over.iter().filter_map(|number| state.waiting.remove(number)).collect()
-        };
-        for (_, call) in given_up {
+    fn give_up(&self, reason: &'static str, which: impl Fn(&ParkedCall, bool) -> bool) {
+        for call in self.0.take_all(which) {
             call.running.give_up(reason);
         }
     }
 
     /// Whether a call waits for the client in the middle of its work at a backend.
     pub(crate) fn waits_for(&self, backend: usize) -> bool {
-        self.lock().waiting.values().any(|(_, call)| call.running.backend == backend)
+        self.0.find(|call| call.running.backend == backend).is_some()
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().waiting.is_empty()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Of the calls that wait, by number and until when, the one that makes way for another that would wait until `new`: where
-/// there is no room, the one that has waited longest, if it has waited for long.
-fn longest_waiting(waiting: impl ExactSizeIterator<Item = (u64, Instant)>, max: usize, new: Instant) -> Option<u64> {
-    if waiting.len() < max {
-        return None;
-    }
-    let longest = waiting.min_by_key(|(_, until)| *until);
-    longest.filter(|(_, until)| *until + AT_LEAST <= new).map(|(number, _)| number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_that_waited_for_long_makes_way_and_only_where_there_is_no_room() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let waiting = || [(7, at(130)), (8, at(100)), (9, at(110))].into_iter();
-        assert_eq!(longest_waiting(waiting(), 4, at(500)), None, "there is room");
-        assert_eq!(longest_waiting(waiting(), 3, at(159)), None, "59 s");
-        assert_eq!(longest_waiting(waiting(), 3, at(160)), Some(8));
-        assert_eq!(longest_waiting(std::iter::empty(), 0, at(500)), None);
+        self.0.is_empty()
     }
 }
