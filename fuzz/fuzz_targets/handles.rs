@@ -54,7 +54,7 @@ impl Entropy for Fixed {
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let key = |id, state, byte: u8| {
         let secret = URL_SAFE_NO_PAD.encode([byte; 32]);
-        RingKeyDocument { id: KeyId(id), state, secret }
+        RingKeyDocument { id: KeyId(id), state, secret, created: None, since: None }
     };
     let document = KeyRingDocument { keys: vec![key(1, KeyState::Active, 1), key(2, KeyState::Retired, 2)] };
     let ring = KeyRing::try_from(&document).expect("a key ring");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::config::ReplayLimits;
-use crate::places::Owner;
+use hawser_owner::LocalOwner;
 
 /// What the sessions of a node share.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Allowance {
     node: Used,
     /// Of all that nobody can be told apart by: they may take half, so that who can be told apart has the other.
     anonymous: Used,
-    owners: Mutex<HashMap<Owner, Weak<Used>>>,
+    owners: Mutex<HashMap<LocalOwner, Weak<Used>>>,
 }
 
 /// What is used of it.
@@ -29,7 +29,7 @@ struct Used {
 #[derive(Debug)]
 pub(crate) struct Share {
     all: Arc<Allowance>,
-    owner: Option<(Owner, Arc<Used>)>,
+    owner: Option<(LocalOwner, Arc<Used>)>,
     unread: AtomicUsize,
 }
 
@@ -43,7 +43,7 @@ impl Allowance {
     }
 
     /// The part of one session; `None` for anonymous callers, who are many and together have half of what the node has.
-    pub(crate) fn share(self: &Arc<Self>, owner: Option<Owner>) -> Arc<Share> {
+    pub(crate) fn share(self: &Arc<Self>, owner: Option<LocalOwner>) -> Arc<Share> {
         let owner = owner.map(|owner| {
             let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
             let found = owners.get(&owner).and_then(Weak::upgrade);
@@ -141,12 +141,13 @@ impl Drop for Share {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::places::tests::owner;
 
     #[test]
     fn an_owner_runs_out_before_the_node_does_and_what_is_given_back_counts() {
         let limits = ReplayLimits { owner_bytes: 10, bytes: 15, ..ReplayLimits::default() };
         let all = Allowance::new(limits);
-        let (alice, bob) = (Some([1; 32]), Some([2; 32]));
+        let (alice, bob) = (Some(owner("alice")), Some(owner("bob")));
         let shares = [all.share(alice), all.share(alice), all.share(bob)];
         shares[0].add(8);
         assert!(shares[1].is_exceeded_by(3), "both sessions are alice's");
@@ -161,7 +162,7 @@ mod tests {
     fn whom_nobody_can_tell_apart_do_not_take_all() {
         let limits = ReplayLimits { session_unread: 9, unread: 4, bytes: 20, ..ReplayLimits::default() };
         let all = Allowance::new(limits);
-        let (one, other, alice) = (all.share(None), all.share(None), all.share(Some([1; 32])));
+        let (one, other, alice) = (all.share(None), all.share(None), all.share(Some(owner("alice"))));
         let _places: Vec<_> = [&one, &other].into_iter().map(|share| share.take_unread().unwrap()).collect();
         assert!(one.take_unread().is_none() && alice.take_unread().is_some());
         one.add(10);
@@ -172,9 +173,9 @@ mod tests {
     fn unread_work_is_counted_for_session_owner_and_node() {
         let limits = ReplayLimits { session_unread: 1, owner_unread: 2, unread: 3, ..ReplayLimits::default() };
         let all = Allowance::new(limits);
-        let alice = Some([1; 32]);
+        let alice = Some(owner("alice"));
         let shares: Vec<_> = (0..3).map(|_| all.share(alice)).collect();
-        let others: Vec<_> = (0..2).map(|_| all.share(Some([2; 32]))).collect();
+        let others: Vec<_> = (0..2).map(|_| all.share(Some(owner("bob")))).collect();
         let first = shares[0].take_unread().unwrap();
         assert!(shares[0].take_unread().is_none(), "the session has one");
         let _second = shares[1].take_unread().unwrap();

@@ -173,7 +173,7 @@ mod tests {
     use crate::places::Places;
 
     fn place() -> Place {
-        Places::new(1, 1).take(None).unwrap()
+        Places::new(1, 1).take(crate::places::tests::owner("alice"), false).unwrap()
     }
 
     #[tokio::test]

@@ -111,7 +111,7 @@ async fn listed_as(session: &Arc<Session>, kind: ListKind, digest: ListDigest) -
 fn merged(session: &Session, kind: ListKind, shares: &[Share]) -> Listed {
     let endpoint = session.endpoint();
     let ids = shares.iter().map(|share| (share.backend, share.part.id)).collect();
-    let place = (endpoint.id(), session.owner());
+    let place = (endpoint.id(), session.local_owner());
     let to = session.revision();
     let list = endpoint.lists().merged(place, kind, to, ids, || {
         let parts: Vec<_> = shares.iter().map(|share| (share.backend, Arc::clone(&share.part))).collect();

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hawser_owner::OwnerDigest;
-
-/// The bytes of an owner's digest, to count by.
-pub(crate) type Owner = [u8; OwnerDigest::BYTES];
+use hawser_owner::LocalOwner;
 
 /// The places of a node.
 #[derive(Debug)]
@@ -19,14 +16,15 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    per_owner: HashMap<Owner, usize>,
+    per_owner: HashMap<LocalOwner, usize>,
 }
 
 /// One session's place; free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
-    owner: Option<Owner>,
+    owner: LocalOwner,
+    counted: bool,
 }
 
 /// No place is free.
@@ -43,23 +41,20 @@ impl Places {
         Arc::new(Self { taken: Mutex::default(), per_owner, total })
     }
 
-    /// Takes a place for an owner; `None` for anonymous callers, who are many and share no limit but the total.
-    pub(crate) fn take(self: &Arc<Self>, owner: Option<OwnerDigest>) -> Result<Place, Full> {
-        let owner = owner.map(|owner| *owner.as_bytes());
+    /// Takes a place for an owner. Not `counted` are anonymous callers, who are many and share no limit but the total.
+    pub(crate) fn take(self: &Arc<Self>, owner: LocalOwner, counted: bool) -> Result<Place, Full> {
         let mut taken = self.lock();
-        if let Some(owner) = &owner
-            && taken.per_owner.get(owner).is_some_and(|count| *count >= self.per_owner)
-        {
+        if counted && taken.per_owner.get(&owner).is_some_and(|count| *count >= self.per_owner) {
             return Err(Full::Owner);
         }
         if taken.all >= self.total {
             return Err(Full::Total);
         }
         taken.all += 1;
-        if let Some(owner) = owner {
+        if counted {
             *taken.per_owner.entry(owner).or_default() += 1;
         }
-        Ok(Place { places: Arc::clone(self), owner })
+        Ok(Place { places: Arc::clone(self), owner, counted })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -68,9 +63,14 @@ impl Places {
 }
 
 impl Place {
-    /// Whose it is; `None` for anonymous callers.
-    pub(crate) const fn owner(&self) -> Option<Owner> {
+    /// Whose it is.
+    pub(crate) const fn owner(&self) -> LocalOwner {
         self.owner
+    }
+
+    /// Whose it is; `None` for anonymous callers.
+    pub(crate) fn counted_owner(&self) -> Option<LocalOwner> {
+        self.counted.then_some(self.owner)
     }
 }
 
@@ -78,12 +78,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
         taken.all = taken.all.saturating_sub(1);
-        if let Some(owner) = &self.owner
-            && let Some(count) = taken.per_owner.get_mut(owner)
+        if self.counted
+            && let Some(count) = taken.per_owner.get_mut(&self.owner)
         {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                taken.per_owner.remove(owner);
+                taken.per_owner.remove(&self.owner);
             }
         }
     }
@@ -91,26 +91,34 @@ impl Drop for Place {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use hawser_owner::{Issuer, KeyRing, KeyRingDocument, Principal, Subject, SystemEntropy};
+pub(crate) mod tests {
+    use hawser_owner::{Issuer, KeyId, KeyRing, KeyRingDocument, KeyState, Principal, RingKeyDocument, Subject};
 
     use super::*;
 
+    fn ring() -> KeyRing {
+        let secret = "A".repeat(43);
+        let key = RingKeyDocument { id: KeyId(1), state: KeyState::Active, secret, created: None, since: None };
+        KeyRing::try_from(&KeyRingDocument { keys: vec![key] }).unwrap()
+    }
+
+    /// The person of this name, the same one in every test.
+    pub(crate) fn owner(name: &str) -> LocalOwner {
+        let issuer = Issuer::new("https://issuer.example").unwrap();
+        ring().local_owner(&Principal::user(issuer, None, Subject::new(name).unwrap()))
+    }
+
     #[test]
     fn places_are_counted_per_owner_and_in_total_and_come_back() {
-        let ring = KeyRing::try_from(&KeyRingDocument::generate(&SystemEntropy::new()).unwrap()).unwrap();
-        let owner = |name: &str| {
-            let principal = Principal::user(Issuer::new("https://i").unwrap(), None, Subject::new(name).unwrap());
-            Some(ring.owner_digest(&principal).1)
-        };
+        let anybody = ring().local_owner(&Principal::anonymous());
         let places = Places::new(2, 3);
-        let first = places.take(owner("alice")).unwrap();
-        let _second = places.take(owner("alice")).unwrap();
-        assert_eq!(places.take(owner("alice")).unwrap_err(), Full::Owner);
-        let _third = places.take(None).unwrap();
-        assert_eq!(places.take(owner("bob")).unwrap_err(), Full::Total);
-        assert_eq!(places.take(None).unwrap_err(), Full::Total);
+        let first = places.take(owner("alice"), true).unwrap();
+        let _second = places.take(owner("alice"), true).unwrap();
+        assert_eq!(places.take(owner("alice"), true).unwrap_err(), Full::Owner);
+        let _third = places.take(anybody, false).unwrap();
+        assert_eq!(places.take(owner("bob"), true).unwrap_err(), Full::Total);
+        assert_eq!(places.take(anybody, false).unwrap_err(), Full::Total);
         drop(first);
-        assert!(places.take(owner("alice")).is_ok());
+        assert!(places.take(owner("alice"), true).is_ok());
     }
 }

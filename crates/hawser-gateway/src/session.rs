@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hawser_backend::BackendSession;
 use hawser_mcp::{RawJson, Revision};
-use hawser_owner::{OwnerDigest, Timestamp};
+use hawser_owner::{LocalOwner, OwnerDigest, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::allowance::Share;
@@ -33,6 +33,7 @@ pub(crate) struct Session {
     claims: SessionClaims,
     endpoint: Arc<Endpoint>,
     owner: OwnerDigest,
+    local_owner: LocalOwner,
     grant: Option<String>,
     capabilities: RawJson,
     client_info: RawJson,
@@ -85,10 +86,11 @@ impl Session {
         });
         let upstreams: Vec<_> = upstreams.collect();
         let view = View::of(claims.revision, &record.capabilities, &record.client_info);
-        let lists = SessionLists::new(Arc::clone(endpoint.lists()), endpoint.id(), record.owner, claims.key, view);
+        let lists = SessionLists::new(Arc::clone(endpoint.lists()), endpoint.id(), place.owner(), claims.key, view);
         Arc::new_cyclic(|weak| Self {
             claims,
             owner: record.owner,
+            local_owner: place.owner(),
             grant: record.grant,
             capabilities: record.capabilities,
             client_info: record.client_info,
@@ -122,8 +124,14 @@ impl Session {
         self.claims.revision
     }
 
+    /// Its owner's name under the key that its id was made with.
     pub(crate) const fn owner(&self) -> OwnerDigest {
         self.owner
+    }
+
+    /// Its owner's name on this node, whatever key its id was made with.
+    pub(crate) const fn local_owner(&self) -> LocalOwner {
+        self.local_owner
     }
 
     /// Whether it is one without an id, held for a modern client.

@@ -169,7 +169,7 @@ impl Sessions {
         let expires = now.plus(policy.lifetime);
         let binding = Binding { endpoint: endpoint.id(), principal: authenticated.principal(), issued: now, expires };
         let (id, owned) = self.ring().mint(&binding, claims, self.entropy())?;
-        let place = self.place(owned.owner(), authenticated).await.map_err(|full| match full {
+        let place = self.place(authenticated).await.map_err(|full| match full {
             Full::Owner => OpenError::TooManyOfOwner,
             Full::Total => OpenError::TooMany,
         })?;
@@ -238,7 +238,7 @@ impl Sessions {
     ) -> Result<Result<Arc<Session>, Standing>, AdmitError> {
         let claims = *proven.claims();
         // Before the lock: making room takes the lock of another session.
-        let place = self.place(proven.owner(), authenticated).await.map_err(|_| AdmitError::NotNow)?;
+        let place = self.place(authenticated).await.map_err(|_| AdmitError::NotNow)?;
         let _ordered = self.shard(claims.key).lock().await;
         let held = self.live.pin().get(&claims.key).cloned();
         if let Some(session) = held.filter(|session| session.is_terminated() || !session.ended().is_cancelled()) {
@@ -319,7 +319,7 @@ impl Sessions {
         let mut epoch = [0; 8];
         let unavailable = |error: EntropyError| hawser_store::Unavailable { reason: error.to_string() };
         self.entropy().fill(&mut epoch).map_err(unavailable)?;
-        let (share, epoch) = (self.allowance.share(place.owner()), u64::from_be_bytes(epoch));
+        let (share, epoch) = (self.allowance.share(place.counted_owner()), u64::from_be_bytes(epoch));
         let parts =
             SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place, share, epoch, pooled };
         Ok(Session::new(parts, &self.config.limits, Weak::clone(&self.weak)))

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::entropy::{Entropy, EntropyError};
 use crate::key_ring::{KeyId, KeyRing};
 use crate::owned::{Owned, Proven, Refusal, Refused};
-use crate::principal::{OwnerDigest, Principal};
+use crate::principal::{LocalOwner, OwnerDigest, Principal};
 use crate::time::Timestamp;
 
 /// Longest handle that is looked at, in characters, unless its kind says otherwise.
@@ -117,7 +117,8 @@ impl KeyRing {
         payload: P,
         entropy: &dyn Entropy,
     ) -> Result<(String, Owned<P>), SealError> {
-        let key = self.active();
+        let keys = self.keys();
+        let key = keys.active();
         let owner = key.owner_of(binding.principal);
         let mut clear = Vec::with_capacity(CLEAR_BYTES);
         clear.push(VERSION);
@@ -146,11 +147,10 @@ impl KeyRing {
         Ok((handle, Owned::minted(payload, owner, binding.expires)))
     }
 
-    /// What the present request's principal keeps here without a handle: whatever `find` gives for the owner's digest, and
+    /// What the present request's principal keeps here without a handle: whatever `find` gives for the owner's name, and
     /// nothing else, is theirs. For the stateless era, in which a client brings nothing but its credential.
-    pub fn own<T>(&self, principal: &Principal, expires: Timestamp, find: impl FnOnce(OwnerDigest) -> T) -> Owned<T> {
-        let owner = self.owner_digest(principal).1;
-        Owned::minted(find(owner), owner, expires)
+    pub fn own<T>(&self, principal: &Principal, expires: Timestamp, find: impl FnOnce(LocalOwner) -> T) -> Owned<T> {
+        Owned::minted(find(self.local_owner(principal)), self.owner_digest(principal).1, expires)
     }
 
     /// Opens a presented handle for the principal of the present request. Decides from the bytes alone: nothing has been
@@ -174,7 +174,10 @@ impl KeyRing {
         if version != VERSION {
             return Err(refused(Refusal::Malformed, None));
         }
-        let key = self.find(KeyId(u32::from_be_bytes(id))).ok_or_else(|| refused(Refusal::UnknownKey, None))?;
+        let id = KeyId(u32::from_be_bytes(id));
+        let unknown = || refused(Refusal::UnknownKey, None);
+        let keys = self.keys_with(id).ok_or_else(unknown)?;
+        let key = keys.find(id).ok_or_else(unknown)?;
         let mut text = text.to_vec();
         let plain = key
             .seal

@@ -4,99 +4,28 @@
 //! activate, then retire, then drop. Every purpose has its own key, derived with HKDF (RFC 5869), so a handle can never be
 //! taken for a stored row.
 
-use std::fmt;
+mod document;
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
+pub use self::document::{KeyId, KeyRingDocument, KeyRingError, KeyState, RingKeyDocument, StepError};
 use crate::entropy::{Entropy, EntropyError};
-use crate::principal::{OwnerDigest, Principal};
+use crate::principal::{LocalOwner, OwnerDigest, Principal};
 
 /// Length of a ring key's secret in bytes.
 const SECRET_BYTES: usize = 32;
 /// Most keys a ring may hold: every one is a key that opens handles.
 const KEYS_MAX: usize = 16;
 const ROW_VERSION: u8 = 1;
-
-/// Names a key of the ring; travels in clear in every handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyId(pub u32);
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// Where a key is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyState {
-    /// Known to every node, opens, does not seal yet.
-    Published,
-    /// Seals and opens; exactly one key is active.
-    Active,
-    /// Opens what it once sealed.
-    Retired,
-}
-
-/// One key as it is kept in a file or environment variable.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RingKeyDocument {
-    /// The key's id, unique in the ring.
-    pub id: KeyId,
-    /// Where the key is in its life.
-    pub state: KeyState,
-    /// 32 random bytes, base64url without padding.
-    pub secret: String,
-}
-
-impl fmt::Debug for RingKeyDocument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RingKeyDocument").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
-impl Drop for RingKeyDocument {
-    fn drop(&mut self) {
-        self.secret.zeroize();
-    }
-}
-
-/// A key ring as it is kept in a file or environment variable.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyRingDocument {
-    /// The keys, one of them active.
-    pub keys: Vec<RingKeyDocument>,
-}
-
-/// What is wrong with a key ring.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-pub enum KeyRingError {
-    /// There is no active key, or more than one.
-    #[error("a key ring needs exactly one active key, this one has {0}")]
-    ActiveKeys(usize),
-    /// Two keys share an id.
-    #[error("key id {0} occurs twice in the key ring")]
-    DuplicateId(KeyId),
-    /// A secret is not 32 bytes of base64url.
-    #[error("the secret of key {0} is not 32 bytes in base64url")]
-    Secret(KeyId),
-    /// Too many keys.
-    #[error("a key ring holds at most {KEYS_MAX} keys")]
-    TooManyKeys,
-    /// No randomness to make a key.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-}
 
 pub(crate) struct RingKey {
     pub(crate) id: KeyId,
@@ -107,10 +36,39 @@ pub(crate) struct RingKey {
     derive: hkdf::Prk,
 }
 
+/// What is done when something comes that was made under a key that the ring does not have: perhaps another node was given a
+/// newer ring first. It may [`replace`](KeyRing::replace) the ring it is given, and must be quick.
+pub type Renewal = Box<dyn Fn(&KeyRing, KeyId) + Send + Sync>;
+
 /// The keys that this gateway seals and opens with. Make one from a [`KeyRingDocument`].
+///
+/// They can be replaced while all who hold the ring use it; each operation works with the keys of one moment.
 pub struct KeyRing {
+    keys: ArcSwap<Keys>,
+    /// Names owners in memory. It outlives the key that it comes from, so that nobody becomes another person when keys change.
+    local: hmac::Key,
+    renewal: OnceLock<Renewal>,
+}
+
+/// The keys of one moment.
+pub(crate) struct Keys {
     keys: Vec<RingKey>,
     active: usize,
+}
+
+/// What replacing a ring changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingChange {
+    /// The key that seals now, if another one did before.
+    pub activated: Option<KeyId>,
+    /// It was not in the ring before: nodes that do not have it yet refuse what is made under it.
+    pub unpublished: bool,
+    /// Keys that are new.
+    pub added: Vec<KeyId>,
+    /// Keys that are gone; what was made under them opens no more.
+    pub removed: Vec<KeyId>,
+    /// The one of them that sealed until now: what was made under it a moment ago is lost.
+    pub lost: Option<KeyId>,
 }
 
 /// Ciphertext of a stored secret.
@@ -122,23 +80,7 @@ pub struct SealedRow(pub Vec<u8>);
 #[error("a stored secret does not open under this key ring and row")]
 pub struct SealedRowError;
 
-impl KeyRingDocument {
-    /// A new ring with one active key.
-    pub fn generate(entropy: &dyn Entropy) -> Result<Self, KeyRingError> {
-        let mut secret = Zeroizing::new([0_u8; SECRET_BYTES]);
-        entropy.fill(secret.as_mut_slice())?;
-        let mut id = [0_u8; 4];
-        entropy.fill(&mut id)?;
-        let key = RingKeyDocument {
-            id: KeyId(u32::from_be_bytes(id)),
-            state: KeyState::Active,
-            secret: URL_SAFE_NO_PAD.encode(secret.as_slice()),
-        };
-        Ok(Self { keys: vec![key] })
-    }
-}
-
-impl TryFrom<&KeyRingDocument> for KeyRing {
+impl TryFrom<&KeyRingDocument> for Keys {
     type Error = KeyRingError;
 
     fn try_from(document: &KeyRingDocument) -> Result<Self, KeyRingError> {
@@ -161,40 +103,123 @@ impl TryFrom<&KeyRingDocument> for KeyRing {
     }
 }
 
-impl KeyRing {
+impl TryFrom<&KeyRingDocument> for KeyRing {
+    type Error = KeyRingError;
+
+    fn try_from(document: &KeyRingDocument) -> Result<Self, KeyRingError> {
+        let keys = Keys::try_from(document)?;
+        let local = hmac::Key::new(hmac::HMAC_SHA256, expand(&keys.active().derive, "", "local owner").as_slice());
+        Ok(Self { keys: ArcSwap::from_pointee(keys), local, renewal: OnceLock::new() })
+    }
+}
+
+impl Keys {
     pub(crate) fn active(&self) -> &RingKey {
-        // `active` was the position of a key when the ring was made, and the ring never changes.
+        // `active` was the position of a key when this was made, and it never changes.
         &self.keys[self.active]
     }
 
     pub(crate) fn find(&self, id: KeyId) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.id == id)
     }
+}
+
+impl KeyRing {
+    /// The keys of this moment: what is begun with them is finished with them.
+    pub(crate) fn keys(&self) -> Guard<Arc<Keys>> {
+        self.keys.load()
+    }
+
+    /// The keys of this moment, among them the one of this id if it can be had at all.
+    pub(crate) fn keys_with(&self, id: KeyId) -> Option<Guard<Arc<Keys>>> {
+        let keys = self.keys();
+        if keys.find(id).is_some() {
+            return Some(keys);
+        }
+        (self.renewal.get()?)(self, id);
+        Some(self.keys()).filter(|keys| keys.find(id).is_some())
+    }
+
+    /// Says what is done when a key is missing; only the first such word counts.
+    pub fn on_unknown_key(&self, renewal: Renewal) {
+        let _ = self.renewal.set(renewal);
+    }
+
+    /// Puts other keys in place of those the ring has; on an error they stay. What was made under a key opens as long as the
+    /// key is in the ring.
+    pub fn replace(&self, document: &KeyRingDocument) -> Result<RingChange, KeyRingError> {
+        let new = Keys::try_from(document)?;
+        let old = self.keys();
+        let changed = new.keys.iter().find(|key| old.find(key.id).is_some_and(|known| !known.is_same_as(key)));
+        if let Some(key) = changed {
+            return Err(KeyRingError::OtherSecret(key.id));
+        }
+        let not_in = |keys: &Keys, of: &Keys| -> Vec<KeyId> {
+            of.keys.iter().map(|key| key.id).filter(|id| keys.find(*id).is_none()).collect()
+        };
+        let (was, is) = (old.active().id, new.active().id);
+        let change = RingChange {
+            activated: (was != is).then_some(is),
+            unpublished: old.find(is).is_none(),
+            added: not_in(&old, &new),
+            removed: not_in(&new, &old),
+            lost: new.find(was).is_none().then_some(was),
+        };
+        self.keys.store(Arc::new(new));
+        Ok(change)
+    }
+
+    /// The key that seals now.
+    pub fn active_key(&self) -> KeyId {
+        self.keys().active().id
+    }
+
+    /// The ids of all keys, with their states.
+    pub fn states(&self) -> Vec<(KeyId, KeyState)> {
+        self.keys().keys.iter().map(|key| (key.id, key.state)).collect()
+    }
 
     /// The principal's name under the active key, with that key's id: what an audit event or a new record carries.
     pub fn owner_digest(&self, principal: &Principal) -> (KeyId, OwnerDigest) {
-        let key = self.active();
-        (key.id, principal.digest(&key.owner))
+        let keys = self.keys();
+        let key = keys.active();
+        (key.id, key.owner_of(principal))
     }
 
     /// The principal's name under one key, to compare with what was made under it; `None` if that key is gone.
     pub fn owner_digest_under(&self, id: KeyId, principal: &Principal) -> Option<OwnerDigest> {
-        self.find(id).map(|key| principal.digest(&key.owner))
+        self.keys().find(id).map(|key| key.owner_of(principal))
+    }
+
+    /// The principal's names under all keys: a record that was made under any of them names its owner by one of these.
+    pub fn owner_digests(&self, principal: &Principal) -> Vec<OwnerDigest> {
+        self.keys().keys.iter().map(|key| key.owner_of(principal)).collect()
+    }
+
+    /// The principal's name in the memory of this process: what belongs to the same person is counted and found by it, under
+    /// whatever key it was made.
+    pub fn local_owner(&self, principal: &Principal) -> LocalOwner {
+        principal.local(&self.local)
     }
 
     /// A key of its own for one purpose, for instance to sign a browser cookie. The same label gives the same key as long as
     /// the named ring key exists; `None` names the active one.
     pub fn derive(&self, id: Option<KeyId>, label: &str) -> Option<(KeyId, Zeroizing<[u8; SECRET_BYTES]>)> {
+        let keys = match id {
+            None => self.keys(),
+            Some(id) => self.keys_with(id)?,
+        };
         let key = match id {
-            None => self.active(),
-            Some(id) => self.find(id)?,
+            None => keys.active(),
+            Some(id) => keys.find(id)?,
         };
         Some((key.id, expand(&key.derive, "derived/", label)))
     }
 
     /// Encrypts a secret for the store. `row` names where it lives (and whose it is): the ciphertext opens nowhere else.
     pub fn seal_row(&self, row: &str, secret: &[u8], entropy: &dyn Entropy) -> Result<SealedRow, EntropyError> {
-        let key = self.active();
+        let keys = self.keys();
+        let key = keys.active();
         let mut nonce = [0; NONCE_LEN];
         entropy.fill(&mut nonce)?;
         let mut text = Zeroizing::new(secret.to_vec());
@@ -211,6 +236,13 @@ impl KeyRing {
         Ok(SealedRow(out))
     }
 
+    /// The key that something was sealed under by [`KeyRing::seal_row`], by its own word.
+    pub fn row_key(sealed: &[u8]) -> Option<KeyId> {
+        let (version, rest) = sealed.split_first()?;
+        let (id, _) = rest.split_first_chunk::<4>()?;
+        (*version == ROW_VERSION).then_some(KeyId(u32::from_be_bytes(*id)))
+    }
+
     /// Decrypts what [`KeyRing::seal_row`] made for the same `row`.
     pub fn open_row(&self, row: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealedRowError> {
         let (version, rest) = sealed.split_first().ok_or(SealedRowError)?;
@@ -219,7 +251,9 @@ impl KeyRing {
         if *version != ROW_VERSION {
             return Err(SealedRowError);
         }
-        let key = self.find(KeyId(u32::from_be_bytes(*id))).ok_or(SealedRowError)?;
+        let id = KeyId(u32::from_be_bytes(*id));
+        let keys = self.keys_with(id).ok_or(SealedRowError)?;
+        let key = keys.find(id).ok_or(SealedRowError)?;
         let mut text = Zeroizing::new(text.to_vec());
         let plain = key
             .row
@@ -233,8 +267,7 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<_> = self.keys.iter().map(|key| (key.id, key.state)).collect();
-        f.debug_struct("KeyRing").field("keys", &ids).finish_non_exhaustive()
+        f.debug_struct("KeyRing").field("keys", &self.states()).finish_non_exhaustive()
     }
 }
 
@@ -257,6 +290,12 @@ impl RingKey {
             owner: hmac::Key::new(hmac::HMAC_SHA256, expand(&prk, "", "owner").as_slice()),
             derive: prk.clone(),
         })
+    }
+
+    /// Whether it is the same secret, told by what is made with it.
+    fn is_same_as(&self, other: &Self) -> bool {
+        let anybody = Principal::anonymous();
+        self.owner_of(&anybody) == other.owner_of(&anybody)
     }
 
     pub(crate) fn owner_of(&self, principal: &Principal) -> OwnerDigest {

@@ -25,8 +25,9 @@ mod time;
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use handle::{Binding, EndpointId, HANDLE_CHARS_MAX, HandleKind, Payload, SealError};
 pub use key_ring::{
-    KeyId, KeyRing, KeyRingDocument, KeyRingError, KeyState, RingKeyDocument, SealedRow, SealedRowError,
+    KeyId, KeyRing, KeyRingDocument, KeyRingError, KeyState, Renewal, RingChange, RingKeyDocument, SealedRow,
+    SealedRowError, StepError,
 };
 pub use owned::{Owned, Proven, Refusal, Refused, Standing};
-pub use principal::{Issuer, OwnerDigest, Principal, PrincipalError, PrincipalKind, Subject, Tenant};
+pub use principal::{Issuer, LocalOwner, OwnerDigest, Principal, PrincipalError, PrincipalKind, Subject, Tenant};
 pub use time::{Clock, Timestamp};

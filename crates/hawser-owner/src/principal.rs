@@ -184,8 +184,19 @@ impl Principal {
         }
     }
 
-    /// HMAC-SHA-256 over the length-prefixed parts. Prefixes keep `("ab", "c")` and `("a", "bc")` apart.
+    /// The name under a ring's key.
     pub(crate) fn digest(&self, key: &hmac::Key) -> OwnerDigest {
+        OwnerDigest(self.tag(key))
+    }
+
+    /// The name in memory, under a key for names in memory.
+    pub(crate) fn local(&self, key: &hmac::Key) -> LocalOwner {
+        LocalOwner(self.tag(key))
+    }
+
+    /// HMAC-SHA-256 over the length-prefixed parts, as much of it as is asked for. Prefixes keep `("ab", "c")` and
+    /// `("a", "bc")` apart.
+    fn tag<const BYTES: usize>(&self, key: &hmac::Key) -> [u8; BYTES] {
         let mut context = hmac::Context::with_key(key);
         context.update(&[self.kind().tag()]);
         let parts =
@@ -200,11 +211,16 @@ impl Principal {
                 }
             }
         }
-        let mut digest = [0; OwnerDigest::BYTES];
-        digest.copy_from_slice(context.sign().as_ref());
-        OwnerDigest(digest)
+        let mut tag = [0; BYTES];
+        tag.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        tag
     }
 }
+
+/// An owner's name in the memory of one process, by which all that is theirs is counted and found together. Unlike an
+/// [`OwnerDigest`] it stays the same when the ring's keys change, and it is never told to anybody or stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LocalOwner([u8; 16]);
 
 /// An owner's name in handles, in the store and in the audit log: keyed, so that it tells nothing to who lacks the key.
 #[derive(Clone, Copy, Eq)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use hawser_backend::BackendError;
 use hawser_catalog::ResourceIndex;
 use hawser_mcp::{ListKind, Revision};
-use hawser_owner::{EndpointId, OwnerDigest};
+use hawser_owner::{EndpointId, LocalOwner};
 
 use super::merged::MergedList;
 use super::part::{Fetched, Part};
@@ -34,7 +34,7 @@ const COUNTERS: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Audience {
     Everyone,
-    Owner([u8; OwnerDigest::BYTES]),
+    Owner(LocalOwner),
     Session(SessionKey),
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Place {
     pub(crate) backend: usize,
     pub(crate) kind: ListKind,
     pub(crate) view: View,
-    pub(crate) owner: OwnerDigest,
+    pub(crate) owner: LocalOwner,
     /// The session, if this list is its own.
     pub(crate) session: Option<SessionKey>,
 }
@@ -123,7 +123,7 @@ impl Place {
 
     /// For whom a list is read that is not for everyone.
     fn private(&self) -> Audience {
-        self.session.map_or(Audience::Owner(*self.owner.as_bytes()), Audience::Session)
+        self.session.map_or(Audience::Owner(self.owner), Audience::Session)
     }
 
     /// Whose lists may be read here, the closest first.
@@ -225,7 +225,7 @@ impl ListCache {
 
     /// A backend announced a change: every list that it may concern has to be read anew.
     pub(crate) fn changed(&self, place: &Place, session: SessionKey) {
-        for audience in [Audience::Everyone, Audience::Owner(*place.owner.as_bytes()), Audience::Session(session)] {
+        for audience in [Audience::Everyone, Audience::Owner(place.owner), Audience::Session(session)] {
             self.counter(&place.topic(audience)).fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -240,7 +240,7 @@ impl ListCache {
     /// The merged list that these are the parts of, made if it is not there.
     pub(crate) fn merged(
         &self,
-        place: (EndpointId, OwnerDigest),
+        place: (EndpointId, LocalOwner),
         kind: ListKind,
         to: Revision,
         parts: PartIds,
@@ -259,7 +259,7 @@ impl ListCache {
     /// The way to resources that these lists tell, made if it is not there. It counts as large as the lists.
     pub(crate) fn index(
         &self,
-        place: (EndpointId, OwnerDigest),
+        place: (EndpointId, LocalOwner),
         parts: (PartIds, PartIds),
         bytes: usize,
         make: impl FnOnce() -> ResourceIndex,

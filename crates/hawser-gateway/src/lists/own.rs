@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use hawser_mcp::{Era, ListKind, RawJson, Revision};
-use hawser_owner::{EndpointId, OwnerDigest};
+use hawser_owner::{EndpointId, LocalOwner};
 use tokio::time::Instant;
 
 use super::cache::{ListCache, Place, View};
@@ -18,7 +18,7 @@ use crate::claims::SessionKey;
 pub(crate) struct SessionLists {
     cache: Arc<ListCache>,
     endpoint: EndpointId,
-    owner: OwnerDigest,
+    owner: LocalOwner,
     key: SessionKey,
     view: View,
     state: Mutex<State>,
@@ -58,7 +58,7 @@ impl SessionLists {
     pub(crate) fn new(
         cache: Arc<ListCache>,
         endpoint: EndpointId,
-        owner: OwnerDigest,
+        owner: LocalOwner,
         key: SessionKey,
         view: View,
     ) -> Self {

@@ -41,7 +41,7 @@ fn index(session: &Session, resources: &[Share], templates: &[Share]) -> Arc<Res
     let entries = |shares: &[Share]| -> Vec<_> {
         shares.iter().map(|share| (share.backend, Arc::clone(&share.part.content))).collect()
     };
-    let place = (session.endpoint().id(), session.owner());
+    let place = (session.endpoint().id(), session.local_owner());
     session.endpoint().lists().index(place, (ids(resources), ids(templates)), bytes, || {
         let (resources, templates) = (entries(resources), entries(templates));
         ResourceIndex::build(

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use hawser_owner::OwnerDigest;
+use hawser_owner::LocalOwner;
 
 /// How much may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +33,11 @@ impl Amount {
     }
 }
 
-type OwnerKey = [u8; OwnerDigest::BYTES];
-
 /// The things that are kept.
 #[derive(Debug)]
 pub(crate) struct Shelf<K, V> {
     items: HashMap<K, Item<V>>,
-    owners: HashMap<OwnerKey, Amount>,
+    owners: HashMap<LocalOwner, Amount>,
     total: Amount,
     bounds: Bounds,
     /// Counts uses; a clock without time.
@@ -50,7 +48,7 @@ pub(crate) struct Shelf<K, V> {
 struct Item<V> {
     value: V,
     bytes: usize,
-    owner: OwnerKey,
+    owner: LocalOwner,
     used: u64,
 }
 
@@ -69,9 +67,8 @@ impl<K: Clone + Eq + Hash, V> Shelf<K, V> {
 
     /// Keeps a thing on behalf of an owner, in place of what was kept under the key. Something larger than an owner may keep
     /// altogether is not kept.
-    pub(crate) fn insert(&mut self, key: K, value: V, bytes: usize, owner: OwnerDigest) {
+    pub(crate) fn insert(&mut self, key: K, value: V, bytes: usize, owner: LocalOwner) {
         self.remove(&key);
-        let owner = *owner.as_bytes();
         let one = Amount { items: 1, bytes };
         if one.exceeds(self.bounds.per_owner) || one.exceeds(self.bounds.total) {
             return;
@@ -98,7 +95,7 @@ impl<K: Clone + Eq + Hash, V> Shelf<K, V> {
         }
     }
 
-    fn make_room(&mut self, owner: OwnerKey) {
+    fn make_room(&mut self, owner: LocalOwner) {
         if self.owners.get(&owner).is_some_and(|share| share.exceeds(self.bounds.per_owner)) {
             let bound = self.bounds.per_owner.with_headroom();
             self.evict(
@@ -133,17 +130,13 @@ impl<K: Clone + Eq + Hash, V> Shelf<K, V> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 pub(super) mod tests {
-    use hawser_owner::{Issuer, KeyRing, KeyRingDocument, Principal, Subject, SystemEntropy};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::places::tests::owner;
 
-    pub(crate) fn owners() -> Vec<OwnerDigest> {
-        let ring = KeyRing::try_from(&KeyRingDocument::generate(&SystemEntropy::new()).unwrap()).unwrap();
-        let principal = |name: &str| {
-            Principal::user(Issuer::new("https://issuer.example").unwrap(), None, Subject::new(name).unwrap())
-        };
-        ["a", "b", "c"].iter().map(|name| ring.owner_digest(&principal(name)).1).collect()
+    pub(crate) fn owners() -> Vec<LocalOwner> {
+        ["a", "b", "c"].map(owner).to_vec()
     }
 
     const BOUNDS: Bounds =

@@ -5,6 +5,7 @@ use std::task::Waker;
 use super::*;
 use crate::allowance::Allowance;
 use crate::config::ReplayLimits;
+use crate::places::tests::owner;
 
 fn outbox(streams_max: usize, queue: usize) -> Outbox {
     let log = EventLog::new(1, Allowance::new(ReplayLimits::default()).share(None));
@@ -117,8 +118,8 @@ fn what_a_stream_begins_with_does_not_end_it() {
 #[test]
 fn slow_readers_have_less_room_where_their_owner_has_none() {
     let all = Allowance::new(ReplayLimits { owner_bytes: 2 * QUEUED_BYTES_SHORT, ..ReplayLimits::default() });
-    let of = |owner| Outbox::new(EventLog::new(1, all.share(Some([owner; 32]))), 1, 256);
-    let (slow, also_slow, other) = (of(1), of(1), of(2));
+    let of = |name| Outbox::new(EventLog::new(1, all.share(Some(owner(name)))), 1, 256);
+    let (slow, also_slow, other) = (of("alice"), of("alice"), of("bob"));
     let _streams = [&slow, &also_slow, &other].map(|outbox| outbox.open(&Credential::default()));
     let message = Bytes::from(vec![b'x'; QUEUED_BYTES_SHORT]);
     send(&slow, &message).unwrap();

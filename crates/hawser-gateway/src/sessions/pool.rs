@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
-use hawser_owner::{EndpointId, Owned, OwnerDigest, PrincipalKind, SealError};
+use hawser_owner::{EndpointId, LocalOwner, Owned, PrincipalKind, SealError};
 
 use super::{OpenError, Sessions, is_over};
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
@@ -34,7 +34,7 @@ pub(crate) struct Presence {
 pub(crate) struct PoolKey {
     endpoint: EndpointId,
     shared: bool,
-    owner: [u8; OwnerDigest::BYTES],
+    owner: LocalOwner,
     client_id: Option<String>,
     capabilities: RawJson,
     client_info: RawJson,
@@ -65,7 +65,7 @@ impl Sessions {
         let owned = self.ring().own(authenticated.principal(), expires, |owner| PoolKey {
             endpoint: endpoint.id(),
             shared: anonymous && !self.config.policy.one_person,
-            owner: *owner.as_bytes(),
+            owner,
             client_id: authenticated.client_id().map(str::to_owned),
             capabilities: presence.capabilities,
             client_info: presence.client_info,
@@ -75,7 +75,7 @@ impl Sessions {
             session.touch(now);
             return Ok(owned.map(|_| session));
         }
-        let place = self.place(owned.owner(), authenticated).await.map_err(|full| match full {
+        let place = self.place(authenticated).await.map_err(|full| match full {
             Full::Owner => OpenError::TooManyOfOwner,
             Full::Total => OpenError::TooMany,
         })?;

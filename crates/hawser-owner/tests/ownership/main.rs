@@ -7,6 +7,7 @@ mod handles;
 mod key_rings;
 mod own;
 mod principals;
+mod rotation;
 mod rows;
 mod tampering;
 mod time;

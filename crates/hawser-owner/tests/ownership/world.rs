@@ -60,7 +60,7 @@ payload!(Task, Task);
 
 pub(crate) fn key(id: u32, state: KeyState) -> RingKeyDocument {
     let secret = URL_SAFE_NO_PAD.encode([id.to_be_bytes()[3]; 32]);
-    RingKeyDocument { id: KeyId(id), state, secret }
+    RingKeyDocument { id: KeyId(id), state, secret, created: None, since: None }
 }
 
 pub(crate) fn ring(keys: &[(u32, KeyState)]) -> KeyRing {

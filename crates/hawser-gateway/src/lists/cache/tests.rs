@@ -12,7 +12,7 @@ use super::*;
 
 const MINUTE: u64 = 60_000;
 
-fn place(owner: OwnerDigest) -> Place {
+fn place(owner: LocalOwner) -> Place {
     let view = View([0; 16]);
     Place { endpoint: EndpointId::of_path("/mcp"), backend: 0, kind: ListKind::Tools, view, owner, session: None }
 }
