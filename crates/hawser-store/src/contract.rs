@@ -11,6 +11,7 @@ mod properties;
 mod pubsub;
 mod races;
 mod rows;
+mod scans;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -97,6 +98,11 @@ pub const CHECKS: &[Check] = checks![
     races::one_of_many_deletes_by_compare_and_set_wins,
     races::increments_count_every_caller_once,
     races::compare_and_set_loops_lose_no_update,
+    scans::a_scan_gives_every_row_of_its_family_and_no_other,
+    scans::pages_of_a_scan_are_bounded,
+    scans::a_scan_gives_what_stays_while_rows_come_and_go,
+    scans::a_scan_does_not_give_ended_rows,
+    scans::a_cursor_of_nobody_is_refused,
     pubsub::every_subscriber_receives_in_order,
     pubsub::channels_are_separate,
     pubsub::nothing_from_before_the_subscription_arrives,

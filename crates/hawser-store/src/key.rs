@@ -1,5 +1,6 @@
 //! Names of rows.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use thiserror::Error;
@@ -34,8 +35,26 @@ impl Key {
         Ok(Self(format!("{family}/{id}").into()))
     }
 
+    /// A whole name that a store gives back, which may hold anything.
+    pub(crate) fn parse(name: &str) -> Result<Self, KeyError> {
+        if name.len() > KEY_BYTES_MAX {
+            return Err(KeyError::TooLong);
+        }
+        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(KeyError::Character);
+        }
+        Ok(Self(name.into()))
+    }
+
     /// The whole name.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Ordered as its text is.
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Sessions' tombstones, grants, registered clients, signing keys: whatever must survive a restart or be seen by another
 //! node goes through [`Store`]. The port is small on purpose (get, put with expiry, compare-and-set, delete, take,
-//! increment, publish/subscribe), so that one contract suite can hold every adapter to the same behaviour:
+//! increment, scan, publish/subscribe), so that one contract suite can hold every adapter to the same behaviour:
 //!
 //! - [`MemoryStore`]: for tests and throw-away gateways;
 //! - [`RedbStore`]: one embedded file, the default; survives `kill -9`.
@@ -20,6 +20,7 @@ mod memory;
 mod port;
 mod redb_file;
 mod row;
+mod scan;
 mod subscription;
 
 pub use key::{Key, KeyError};
@@ -27,4 +28,5 @@ pub use memory::MemoryStore;
 pub use port::{Store, StoreError, Unavailable, VALUE_BYTES_MAX};
 pub use redb_file::{OpenError, RedbOptions, RedbStore};
 pub use row::WallClock;
+pub use scan::{SCAN_ROWS_MAX, ScanCursor, ScanPage, UnknownCursor};
 pub use subscription::{Delivery, Subscription};

@@ -1,7 +1,8 @@
 //! Rows in memory: for tests and for gateways that may forget.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::decision::{Change, CompareAndSet, Decision, Delete, Increment, Put, T
 use crate::key::Key;
 use crate::port::{Store, StoreError, Unavailable, VALUE_BYTES_MAX, check_message, check_value};
 use crate::row::{Current, Expiry, Moment, WallClock, system_clock};
+use crate::scan::{ScanCursor, ScanPage, Span, page_limit};
 use crate::subscription::Subscription;
 
 /// Bytes of names and values that are kept.
@@ -69,7 +71,7 @@ impl fmt::Debug for MemoryStore {
 
 #[derive(Default)]
 struct Rows {
-    by_key: HashMap<Key, (Bytes, Expiry)>,
+    by_key: BTreeMap<Key, (Bytes, Expiry)>,
     by_expiry: BTreeSet<(Expiry, Key)>,
     bytes: usize,
 }
@@ -109,6 +111,21 @@ impl Rows {
             self.bytes -= weight(&key, &value);
             self.by_expiry.remove(&(expiry, key));
         }
+    }
+
+    fn page(&self, span: &Span, limit: usize, now: Moment) -> ScanPage {
+        let mut page = ScanPage { rows: Vec::new(), next: None };
+        let within = self.by_key.range::<str, _>((span.start(), Bound::Unbounded));
+        for (seen, (key, (value, expiry))) in within.take_while(|(key, _)| span.holds(key.as_str())).enumerate() {
+            if !expiry.is_past(now) {
+                page.rows.push((key.clone(), value.clone()));
+            }
+            if seen + 1 == limit {
+                page.next = Some(ScanCursor::after(key.as_str()));
+                break;
+            }
+        }
+        page
     }
 
     fn sweep(&mut self, now: Moment) {
@@ -161,6 +178,11 @@ impl Store for MemoryStore {
 
     async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError> {
         self.apply(key, &Increment { ttl })?.map_err(|_| StoreError::NotACounter { key: key.clone() })
+    }
+
+    async fn scan(&self, family: &str, after: Option<&ScanCursor>, limit: usize) -> Result<ScanPage, StoreError> {
+        let span = Span::new(family, after)?;
+        Ok(self.lock().page(&span, page_limit(limit), Moment::now(&self.clock)))
     }
 
     async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::key::Key;
+use crate::scan::{ScanCursor, ScanPage, UnknownCursor};
 use crate::subscription::Subscription;
 
 /// Largest value or message that a store accepts unless it is told otherwise.
@@ -34,6 +35,9 @@ pub enum StoreError {
         /// The row.
         key: Key,
     },
+    /// [`Store::scan`] was given a cursor that is not of this store and family.
+    #[error(transparent)]
+    UnknownCursor(#[from] UnknownCursor),
     /// The message is larger than the store accepts.
     #[error("a message of {bytes} bytes for the channel {channel:?} is over the store's limit of {max} bytes")]
     MessageTooLarge {
@@ -86,6 +90,11 @@ pub trait Store: Send + Sync + 'static {
     /// then on; later increments do not extend it. [`get`](Self::get) shows a counter as decimal digits, and a row of
     /// decimal digits is a counter; anything else is a [`StoreError::NotACounter`].
     async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError>;
+
+    /// A part of the rows whose names begin with `family/`, and where to go on. In no order, and a row may come twice; but a
+    /// row that is there for as long as the whole walk takes comes at least once. Looks at about `limit` rows (1 to
+    /// [`SCAN_ROWS_MAX`](crate::SCAN_ROWS_MAX)), all of which it holds in memory.
+    async fn scan(&self, family: &str, after: Option<&ScanCursor>, limit: usize) -> Result<ScanPage, StoreError>;
 
     /// Sends a message to everyone who is subscribed to the channel now, on every node.
     async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError>;

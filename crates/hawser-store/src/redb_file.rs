@@ -24,6 +24,7 @@ use crate::decision::{CompareAndSet, Delete, Increment, Put, Take};
 use crate::key::Key;
 use crate::port::{Store, StoreError, VALUE_BYTES_MAX, check_message, check_value};
 use crate::row::{Moment, WallClock, system_clock};
+use crate::scan::{ScanCursor, ScanPage, Span, page_limit};
 use crate::subscription::Subscription;
 use database::OpenFile;
 use limits::Limits;
@@ -106,7 +107,7 @@ impl fmt::Debug for RedbStore {
 #[async_trait]
 impl Store for RedbStore {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.reader.read(key, Moment::now(&self.clock)).await?)
+        Ok(self.reader.get(key, Moment::now(&self.clock)).await?)
     }
 
     async fn put(&self, key: &Key, value: Bytes, ttl: Option<Duration>) -> Result<(), StoreError> {
@@ -139,6 +140,11 @@ impl Store for RedbStore {
     async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError> {
         let sum = self.writer.write(key, Increment { ttl }).await?;
         sum.map_err(|_| StoreError::NotACounter { key: key.clone() })
+    }
+
+    async fn scan(&self, family: &str, after: Option<&ScanCursor>, limit: usize) -> Result<ScanPage, StoreError> {
+        let span = Span::new(family, after)?;
+        Ok(self.reader.page(span, page_limit(limit), Moment::now(&self.clock)).await?)
     }
 
     async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError> {

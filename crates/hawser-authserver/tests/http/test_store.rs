@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hawser_store::{Delivery, Key, Store, StoreError, Subscription, Unavailable};
+use hawser_store::{Delivery, Key, ScanCursor, ScanPage, Store, StoreError, Subscription, Unavailable};
 
 pub(crate) struct TestStore {
     inner: Arc<dyn Store>,
@@ -67,6 +67,11 @@ impl Store for TestStore {
     async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError> {
         self.step().await?;
         self.inner.increment(key, ttl).await
+    }
+
+    async fn scan(&self, family: &str, after: Option<&ScanCursor>, limit: usize) -> Result<ScanPage, StoreError> {
+        self.step().await?;
+        self.inner.scan(family, after, limit).await
     }
 
     async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError> {

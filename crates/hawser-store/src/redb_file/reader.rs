@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use redb::{Error, ReadTransaction};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -18,9 +19,15 @@ use super::table;
 use crate::key::Key;
 use crate::port::Unavailable;
 use crate::row::Moment;
+use crate::scan::{ScanPage, Span};
 
 /// How long a read that failed waits for the file to be opened again.
 const REOPEN_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Reads from a snapshot; may be called twice.
+trait Read<T>: Fn(&ReadTransaction) -> Result<T, Error> + Send + Sync + 'static {}
+
+impl<T, F: Fn(&ReadTransaction) -> Result<T, Error> + Send + Sync + 'static> Read<T> for F {}
 
 /// The way to rows that are not changed.
 pub(super) struct Reader {
@@ -35,33 +42,46 @@ impl Reader {
     }
 
     /// The value of a row that exists at `now`.
-    pub(super) async fn read(&self, key: &Key, now: Moment) -> Result<Option<Bytes>, Unavailable> {
-        match timeout(self.limits.wait, self.read_or_retry(key, now)).await {
-            Ok(value) => value,
+    pub(super) async fn get(&self, key: &Key, now: Moment) -> Result<Option<Bytes>, Unavailable> {
+        let key = key.clone();
+        self.read(move |transaction| table::read(transaction, &key, now)).await
+    }
+
+    /// Rows of the span that exist at `now`, of `limit` that are looked at.
+    pub(super) async fn page(&self, span: Span, limit: usize, now: Moment) -> Result<ScanPage, Unavailable> {
+        self.read(move |transaction| table::page(transaction, &span, limit, now)).await
+    }
+
+    async fn read<T: Send + 'static>(&self, read: impl Read<T>) -> Result<T, Unavailable> {
+        match timeout(self.limits.wait, self.read_or_retry(Arc::new(read))).await {
+            Ok(answer) => answer,
             Err(_) => Err(Unavailable { reason: format!("the disk did not answer within {:?}", self.limits.wait) }),
         }
     }
 
     /// If the disk had failed just before, waits until the file is open again and reads then.
-    async fn read_or_retry(&self, key: &Key, now: Moment) -> Result<Option<Bytes>, Unavailable> {
-        let mut reopened = match self.read_once(key, now).await? {
-            Ok(value) => return Ok(value),
+    async fn read_or_retry<T: Send + 'static>(&self, read: Arc<impl Read<T>>) -> Result<T, Unavailable> {
+        let mut reopened = match self.read_once(Arc::clone(&read)).await? {
+            Ok(answer) => return Ok(answer),
             Err(ReadFailed::Closed(reason)) => return Err(reason),
             Err(ReadFailed::Failed { reopened, .. }) => reopened,
         };
         // Whether it was opened or the time is up, the next attempt says what is the matter.
         let _ = timeout(REOPEN_WAIT_MAX, reopened.changed()).await;
-        self.read_once(key, now).await?.map_err(ReadFailed::into_reason)
+        self.read_once(read).await?.map_err(ReadFailed::into_reason)
     }
 
-    async fn read_once(&self, key: &Key, now: Moment) -> Result<Result<Option<Bytes>, ReadFailed>, Unavailable> {
+    async fn read_once<T: Send + 'static>(
+        &self,
+        read: Arc<impl Read<T>>,
+    ) -> Result<Result<T, ReadFailed>, Unavailable> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| Unavailable { reason: "it is closed".to_owned() })?;
-        let (file, key) = (Arc::clone(&self.file), key.clone());
+        let file = Arc::clone(&self.file);
         let read = spawn_blocking(move || {
             // Held for as long as the thread is, not just until the caller gives up.
             let _turn = turn;
-            file.try_read(|transaction| table::read(transaction, &key, now))
+            file.try_read(&*read)
         });
         read.await.map_err(|error| {
             if error.is_panic() {

@@ -1,11 +1,14 @@
 //! The tables of the file, and what a row looks like in them.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 use redb::{Database, Error, ReadTransaction, ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
 use crate::decision::Change;
 use crate::key::Key;
 use crate::row::{Current, Expiry, Moment};
+use crate::scan::{ScanCursor, ScanPage, Span};
 
 /// What the file says about itself.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("hawser_meta");
@@ -43,6 +46,30 @@ pub(super) fn read(transaction: &ReadTransaction, key: &Key, now: Moment) -> Res
     let Some(row) = rows.get(key.as_str())? else { return Ok(None) };
     let (expiry, value) = row.value();
     Ok((!Expiry::from_millis(expiry).is_past(now)).then(|| Bytes::copy_from_slice(value)))
+}
+
+/// Rows of the span that exist now; looks at `limit` rows at most.
+pub(super) fn page(transaction: &ReadTransaction, span: &Span, limit: usize, now: Moment) -> Result<ScanPage, Error> {
+    let rows = transaction.open_table(ROWS)?;
+    let mut page = ScanPage { rows: Vec::new(), next: None };
+    for (seen, row) in rows.range::<&str>((span.start(), Bound::Unbounded))?.enumerate() {
+        let (name, row) = row?;
+        let (name, (expiry, value)) = (name.value(), row.value());
+        if !span.holds(name) {
+            break;
+        }
+        // A name that cannot be one is damage, and of no use to anybody.
+        if let Ok(key) = Key::parse(name)
+            && !Expiry::from_millis(expiry).is_past(now)
+        {
+            page.rows.push((key, Bytes::copy_from_slice(value)));
+        }
+        if seen + 1 == limit {
+            page.next = Some(ScanCursor::after(name));
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// Whether there is a row past its time to sweep.
