@@ -7,6 +7,8 @@
 //! - [`MemoryStore`]: for tests and throw-away gateways;
 //! - [`RedbStore`]: one embedded file, the default; survives `kill -9`.
 //!
+//! [`Journal`] is written once over the port: announcements that every node hears, whatever the channel loses.
+//!
 //! The store knows bytes. What they mean, and whose they are, is decided above.
 
 mod channels;
@@ -15,6 +17,9 @@ mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod decision;
+#[cfg(any(test, feature = "contract"))]
+pub mod faulty;
+mod journal;
 mod key;
 mod memory;
 mod port;
@@ -23,6 +28,7 @@ mod row;
 mod scan;
 mod subscription;
 
+pub use journal::{Follower, Journal, Told};
 pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
 pub use port::{Store, StoreError, Unavailable, VALUE_BYTES_MAX};
