@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Key, MemoryStore, Store, StoreError, Subscription, Unavailable};
+use crate::{Key, MemoryStore, ScanCursor, ScanPage, Store, StoreError, Subscription, Unavailable};
 
 /// Rows in memory, and switches for what goes wrong.
 #[derive(Debug)]
@@ -101,6 +101,10 @@ impl Store for FaultyStore {
 
     async fn increment(&self, key: &Key, ttl: Duration) -> Result<u64, StoreError> {
         self.rows()?.increment(key, ttl).await
+    }
+
+    async fn scan(&self, family: &str, after: Option<&ScanCursor>, limit: usize) -> Result<ScanPage, StoreError> {
+        self.rows()?.scan(family, after, limit).await
     }
 
     async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError> {
