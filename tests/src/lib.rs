@@ -32,6 +32,7 @@ pub use changing_backend::{ChangingBackend, Stated};
 pub use everything::Everything;
 pub use fixture::{Fixture, Speaks};
 pub use gateway::{Gateway, Hawser, time_backend};
+pub use hawser_fixture_valkey::{Cluster, Options as RedisOptions, RedisServer, Reply as RedisReply, Watched};
 pub use inspector::{Inspection, inspect};
 pub use legacy::{LEGACY, Legacy};
 pub use modern::{Answers, MODERN, Modern, Outgoing, encode_header, retry_of};

