@@ -178,6 +178,11 @@ impl Gateway {
         self.process.exit(STOP_LIMIT).await
     }
 
+    /// Waits for its end, after [`Gateway::stop_softly`].
+    pub async fn exit(&mut self) -> Result<std::process::ExitStatus> {
+        self.process.exit(STOP_LIMIT).await
+    }
+
     /// Starts it again after [`Gateway::kill`] or [`Gateway::stop`]: the same data, the same port, the same file.
     pub async fn start_again(&mut self) -> Result<()> {
         let (process, ready) = launch(self.dir.path(), &self.address()?).await?;

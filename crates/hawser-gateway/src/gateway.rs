@@ -148,10 +148,22 @@ impl Gateway {
         self.0.sessions.recheck_grants().await;
     }
 
-    /// Stops serving: streams end at once, calls get `grace` to finish, then backend sessions are closed. The sessions stay
-    /// valid for the next start.
-    pub async fn shut_down(&self, grace: Duration) {
-        self.0.sessions.shut_down(grace).await;
+    /// Takes no new work, ends the streams that would never end by themselves, and gives the calls under way `grace`. What
+    /// finishes them is served meanwhile: answers to questions, retries of calls that wait for input, their streams. Tells how
+    /// many calls were not done by then.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.0.sessions.drain(grace).await
+    }
+
+    /// How many calls run, or wait for their client's input.
+    pub fn calls_under_way(&self) -> usize {
+        self.0.sessions.under_way()
+    }
+
+    /// Ends everything that this node holds: what is left of the calls, then the backend sessions. The sessions stay valid for
+    /// other nodes and for the next start. Call [`Gateway::drain`] first.
+    pub async fn close(&self) {
+        self.0.sessions.close().await;
     }
 
     /// Whether a request's path is that of an endpoint.

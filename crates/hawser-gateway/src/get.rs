@@ -36,6 +36,9 @@ impl Get<'_> {
     ) -> Result<Response<Body>, Rejection> {
         let credential = Credential::of(self.authenticated);
         let Some(last) = last else {
+            if self.sessions.is_draining() {
+                return Err(Rejection::Unavailable);
+            }
             return Ok(self.listen(session, session.outbox.open(&credential), 0));
         };
         let opened = resumption::open_id(self.sessions, session, self.authenticated, last);
@@ -44,6 +47,7 @@ impl Get<'_> {
             Rejection::NoSession
         })?;
         match resumption::resume(session, &claims, &credential) {
+            Resumed::Standing(_) | Resumed::StandingLost if self.sessions.is_draining() => Err(Rejection::Unavailable),
             Resumed::Standing(reader) => Ok(self.listen(session, reader, claims.position)),
             Resumed::StandingLost => {
                 let reader = session.outbox.open_with(&credential, resumption::may_have_changed(session));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use bytes::Bytes;
 use hawser_backend::BackendSession;
 use hawser_mcp::{Request, RequestId};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::credential::{Credential, Revocation};
@@ -41,7 +41,6 @@ impl Attached {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     running: Arc<Mutex<HashMap<RequestId, Running>>>,
-    emptied: Arc<Notify>,
     max: usize,
 }
 
@@ -63,7 +62,6 @@ struct Running {
 pub(crate) struct Flight {
     id: RequestId,
     running: Arc<Mutex<HashMap<RequestId, Running>>>,
-    emptied: Arc<Notify>,
     cancelled: CancellationToken,
     reason: Arc<OnceLock<String>>,
     attached: mpsc::Receiver<Attached>,
@@ -81,7 +79,7 @@ pub(crate) enum NotStarted {
 
 impl InFlight {
     pub(crate) fn new(max: usize) -> Self {
-        Self { running: Arc::default(), emptied: Arc::default(), max }
+        Self { running: Arc::default(), max }
     }
 
     /// Starts a request.
@@ -110,8 +108,8 @@ impl InFlight {
         };
         running.insert(id.clone(), entry);
         drop(running);
-        let (running, emptied) = (Arc::clone(&self.running), Arc::clone(&self.emptied));
-        Ok(Flight { id: id.clone(), running, emptied, cancelled, reason, attached, attached_bytes })
+        let running = Arc::clone(&self.running);
+        Ok(Flight { id: id.clone(), running, cancelled, reason, attached, attached_bytes })
     }
 
     /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation).
@@ -180,15 +178,9 @@ impl InFlight {
         lock(&self.running).values().any(|running| running.backend.is_none_or(|at| at == backend))
     }
 
-    /// Waits until nothing is in flight.
-    pub(crate) async fn drained(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.is_empty() {
-                return;
-            }
-            emptied.await;
-        }
+    /// How many are in flight.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.running).len()
     }
 
     /// Whether nothing is in flight.
@@ -237,13 +229,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        {
-            let mut running = lock(&self.running);
-            running.remove(&self.id);
-            if running.is_empty() {
-                self.emptied.notify_waiters();
-            }
-        }
+        lock(&self.running).remove(&self.id);
         // Nothing is attached any more. What came too late to be put is declined, or its backend would wait for ever.
         while let Ok(attached) = self.attached.try_recv() {
             if let Attached::Question(from, question) = attached {

@@ -4,6 +4,7 @@
 //! [`Sessions::admit`] is the only way to a session. It decides ownership from the sealed id before it looks anything up, so a
 //! stranger's request causes neither a store read nor a backend connection, and leaves the owner's session and timers alone.
 
+mod draining;
 mod ending;
 mod pool;
 mod recent;
@@ -70,6 +71,7 @@ pub(crate) struct Sessions {
     places: Arc<Places>,
     listening: Arc<Places>,
     allowance: Arc<Allowance>,
+    draining: AtomicBool,
     closing: AtomicBool,
     revoked: RecentRevocations,
     shards: Vec<tokio::sync::Mutex<()>>,
@@ -123,6 +125,7 @@ impl Sessions {
             live: papaya::HashMap::new(),
             pool: papaya::HashMap::new(),
             pool_gate: tokio::sync::Mutex::default(),
+            draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             revoked: RecentRevocations::default(),
             shards: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
@@ -156,6 +159,9 @@ impl Sessions {
         authenticated: &Authenticated,
         opening: Opening,
     ) -> Result<(String, Owned<Arc<Session>>), OpenError> {
+        if self.is_draining() {
+            return Err(OpenError::Stopping);
+        }
         let now = self.now();
         let mut key = SessionKey([0; 16]);
         self.entropy().fill(&mut key.0).map_err(SealError::from)?;

@@ -48,7 +48,14 @@ const CONNECTIONS: &[Row] = &[
     ),
     ("looks into | 1024 |", &[("hawser-mcp/src/members.rs", "MEMBERS_MAX: usize = 1024;")]),
     ("that is looked at | 4096 characters |", &[("hawser-owner/src/handle.rs", "HANDLE_CHARS_MAX: usize = 4096;")]),
-    ("get at a stop | 10 s |", &[("hawser/src/serve/mod.rs", "GRACE: Duration = Duration::from_secs(10);")]),
+    (
+        "is believed for; longest wait for it | 1 s; 1 s |",
+        &[
+            ("hawser/src/serve/health.rs", "BELIEVED: Duration = Duration::from_secs(1);"),
+            ("hawser/src/serve/health.rs", "PATIENCE: Duration = Duration::from_secs(1);"),
+        ],
+    ),
+    ("made already, at a stop | 2 s |", &[("hawser/src/serve/drain.rs", "FLUSH: Duration = Duration::from_secs(2);")]),
 ];
 
 const SESSIONS: &[Row] = &[

@@ -16,7 +16,7 @@ const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5
 const KEY_RING: &str = r#"{"keys":[{"id":1,"state":"active","secret":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#;
 
 /// The sections that list keys, and a configuration with `KEY` where a key of that section goes.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("### Top level", "KEY"),
     ("### Backends", "backends: { a: { KEY } }"),
     ("### Endpoints", "endpoints: { a: { KEY } }"),
@@ -26,6 +26,7 @@ const SECTIONS: [(&str, &str); 9] = [
     ("#### External issuers", "auth: { issuers: [{ KEY }] }"),
     ("### Sessions", "sessions: { KEY }"),
     ("### Limits", "limits: { KEY }"),
+    ("### Drain", "drain: { KEY }"),
 ];
 
 /// Loads a text as if every variable and every file it refers to were there.
@@ -103,7 +104,7 @@ fn every_range_in_the_document_is_the_one_that_is_enforced() {
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 15);
+    assert_eq!(ranges, 17);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod clients_of_both_eras;
 mod configuration;
 mod conformance;
 mod demo;
+mod drain;
 mod elicitation;
 mod endurance;
 mod eras;

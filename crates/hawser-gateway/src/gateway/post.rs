@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hawser_identity::Authenticated;
 use hawser_mcp::{
-    Body as Frames, Era, ErrorObject, Message, Request as RpcRequest, Response as RpcResponse, code, method, parse_body,
+    Body as Frames, Era, ErrorObject, Members, Message, Request as RpcRequest, Response as RpcResponse, code, method,
+    parse_body,
 };
 use hawser_owner::{Owned, Refusal, Refused};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -57,6 +58,9 @@ impl Inner {
         if self.sessions.was_just_revoked(&caller.credential) {
             return Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, "the credential was revoked")));
         }
+        if self.sessions.is_draining() && has_request(&frames) {
+            return Err(Rejection::Unavailable);
+        }
         match frames {
             Frames::Single(message) => self.single(endpoint, &authenticated, caller, message).await,
             Frames::Batch(_) if !caller.session.revision().allows_batches() => {
@@ -94,6 +98,9 @@ impl Inner {
             Err(refused) => return Ok(modern::refusal(request.id, &refused)),
         };
         require_scopes(endpoint, &authenticated)?;
+        if self.sessions.is_draining() && !goes_on(&request) {
+            return Err(Rejection::Unavailable);
+        }
         let presence = Presence {
             capabilities: head.capabilities.clone(),
             client_info: head.client_info.clone(),
@@ -212,6 +219,20 @@ impl Inner {
         });
         work.answer_streaming(to, self.limits.keep_alive)
     }
+}
+
+/// Whether something new is asked for, and not only said to what is under way.
+fn has_request(frames: &Frames) -> bool {
+    match frames {
+        Frames::Single(message) => matches!(message, Message::Request(_)),
+        Frames::Batch(messages) => messages.iter().any(|message| matches!(message, Ok(Message::Request(_)))),
+    }
+}
+
+/// Whether a modern request is the next round of one that was made before.
+fn goes_on(request: &RpcRequest) -> bool {
+    let members = request.params.as_ref().and_then(|params| Members::read(params, &["requestState"]).ok());
+    members.is_some_and(|members| members.get("requestState").is_some())
 }
 
 /// What a message asks for, for the audit log.

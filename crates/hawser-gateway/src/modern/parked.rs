@@ -207,6 +207,11 @@ impl ParkedCalls {
         self.0.find(|call| call.running.backend == backend).is_some()
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

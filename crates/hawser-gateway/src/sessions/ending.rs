@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hawser_identity::Authenticated;
@@ -19,10 +18,6 @@ use crate::session::Session;
 
 /// A tombstone outlives the handle by this much, for clocks that differ.
 pub(super) const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
-/// Longest wait for backends to let go when the node stops.
-const END_LIMIT: Duration = Duration::from_secs(6);
-/// Longest wait for listeners to be told that their streams end.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 /// A stream of notifications may outlive its access token by this much.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
 
@@ -109,28 +104,6 @@ impl Sessions {
             session.pending.expire();
             session.events.expire();
             session.parked.expire();
-        }
-    }
-
-    /// Stops serving: streams end at once, calls get `grace` to finish, then everything of this node ends. The sessions
-    /// themselves stay valid.
-    pub(crate) async fn shut_down(&self, grace: Duration) {
-        self.closing.store(true, Ordering::Release);
-        let sessions: Vec<_> = self.live.pin().values().cloned().collect();
-        for session in &sessions {
-            session.outbox.close();
-            session.listeners.close();
-        }
-        let left = futures_util::future::join_all(sessions.iter().map(|session| session.listeners.left()));
-        let _ = tokio::time::timeout(GOODBYE_LIMIT, left).await;
-        let finished = futures_util::future::join_all(sessions.iter().map(|session| session.in_flight.drained()));
-        let _ = tokio::time::timeout(grace, finished).await;
-        let ends = sessions.into_iter().map(|session| async move {
-            self.note_use(&session).await;
-            session.end().await;
-        });
-        if tokio::time::timeout(END_LIMIT, futures_util::future::join_all(ends)).await.is_err() {
-            warn!("some backends did not let go in time");
         }
     }
 

@@ -26,6 +26,7 @@ pub struct Outline {
     login: Vec<String>,
     sessions: Vec<(&'static str, String)>,
     limits: Vec<(&'static str, String)>,
+    drain: Vec<(&'static str, String)>,
     warnings: Vec<String>,
 }
 
@@ -84,6 +85,7 @@ impl Outline {
                 ("total", settings.sessions.total.to_string()),
             ],
             limits: limits(settings),
+            drain: vec![("delay", show_duration(settings.drain.delay)), ("grace", show_duration(settings.drain.grace))],
             warnings: settings.warnings.clone(),
         }
     }
@@ -121,6 +123,7 @@ impl Outline {
         };
         row("sessions", join(&self.sessions));
         row("limits", join(&self.limits));
+        row("drain", join(&self.drain));
         for warning in &self.warnings {
             row("warning", warning.clone());
         }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Sizes and times of requests.
     pub limits: LimitSettings,
+    /// How the gateway stops.
+    pub drain: DrainSettings,
     /// What is allowed and probably not meant, for people to read.
     pub warnings: Vec<String>,
 }
@@ -215,4 +217,13 @@ pub struct LimitSettings {
     pub request_timeout: Duration,
     /// How long a question of a backend waits for its client.
     pub client_answer: Duration,
+}
+
+/// How the gateway stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainSettings {
+    /// How long everything is still served after the signal.
+    pub delay: Duration,
+    /// How long calls under way may take after that.
+    pub grace: Duration,
 }

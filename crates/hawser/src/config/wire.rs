@@ -46,6 +46,8 @@ pub(super) struct File {
     pub(super) sessions: Option<Sessions>,
     /// Sizes and times that requests are held to.
     pub(super) limits: Option<Limits>,
+    /// How the gateway stops.
+    pub(super) drain: Option<Drain>,
 }
 
 /// One MCP server: `url` for HTTP, or `command` for a child process on stdio.
@@ -176,6 +178,16 @@ pub(super) struct Limits {
     pub(super) request_timeout: Option<Text>,
     /// How long a question of a backend waits for its client. Default: `30m`.
     pub(super) client_answer: Option<Text>,
+}
+
+/// How the gateway stops.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Drain {
+    /// How long everything is still served after the signal, so that load balancers notice. Default: `0s`.
+    pub(super) delay: Option<Text>,
+    /// How long calls under way may take after that. Default: `10s`.
+    pub(super) grace: Option<Text>,
 }
 
 /// A mapping whose keys are names the user chose, in the order of the file.

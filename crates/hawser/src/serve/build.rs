@@ -21,8 +21,10 @@ use hawser_owner::{Clock, Entropy, KeyRing, SystemEntropy, Timestamp};
 use hawser_store::Store;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::health::Health;
 use super::http::Service;
 use super::issuer::Embedded;
+use super::lifecycle::Lifecycle;
 use super::revocations::Revocations;
 use super::{key_ring, storage};
 use crate::config::{self, AuthorizationServerSettings, BackendSettings, EndpointSettings, IssuerSettings, Settings};
@@ -40,10 +42,12 @@ pub(super) struct Parts {
     pub(super) gateway: Gateway,
     pub(super) service: Service,
     pub(super) revocations: Option<Revocations>,
+    /// Whether other nodes share the store.
+    pub(super) others: bool,
 }
 
 /// Builds everything. Nothing is connected to yet.
-pub(super) async fn build(settings: &Settings, bound: SocketAddr) -> Result<Parts, Failure> {
+pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecycle) -> Result<Parts, Failure> {
     // Both libraries that speak TLS use the process's default provider; the first call wins, later ones are no error.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let clock: Clock = Arc::new(|| Timestamp::from(SystemTime::now()));
@@ -86,7 +90,14 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr) -> Result<Part
         }),
     };
     let router = router(server.as_ref(), &authenticator, &resources);
-    Ok(Parts { service: Service::new(gateway.clone(), router, &settings.trusted_proxies), gateway, revocations })
+    let service = Service {
+        gateway: gateway.clone(),
+        router,
+        trusted_proxies: settings.trusted_proxies.as_slice().into(),
+        health: Health::new(life.clone(), Arc::clone(&store)),
+        life: life.clone(),
+    };
+    Ok(Parts { service, gateway, revocations, others: store.is_shared() })
 }
 
 fn resources(settings: &Settings, url: &str) -> Result<Vec<Resource>, Failure> {

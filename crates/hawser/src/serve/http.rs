@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response};
 use hawser_authserver::ClientAddress;
 use hawser_gateway::Gateway;
 use hyper::body::Incoming;
@@ -23,6 +24,8 @@ use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use super::client_address::client_address;
+use super::health::Health;
+use super::lifecycle::Lifecycle;
 
 /// Longest wait for a request's head: a client that sends it byte by byte holds nothing for long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,17 +39,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What answers requests. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Service {
-    gateway: Gateway,
-    router: Router,
-    trusted_proxies: Arc<[IpNet]>,
+    pub(super) gateway: Gateway,
+    pub(super) router: Router,
+    pub(super) trusted_proxies: Arc<[IpNet]>,
+    pub(super) health: Health,
+    pub(super) life: Lifecycle,
 }
 
 impl Service {
-    pub(super) fn new(gateway: Gateway, router: Router, trusted_proxies: &[IpNet]) -> Self {
-        Self { gateway, router, trusted_proxies: trusted_proxies.into() }
+    async fn answer(self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let life = self.life.clone();
+        let mut response = self.dispatch(request, peer).await;
+        if life.is_draining() {
+            // The next request is to open a connection to whoever is there then (RFC 9112 section 9.6).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
-    async fn answer(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn dispatch(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if Health::answers(request.uri().path()) {
+            return self.health.answer(request.method(), request.uri().path()).await;
+        }
         if self.gateway.serves(request.uri().path()) {
             return self.gateway.handle(request).await.map(Body::new);
         }
@@ -62,8 +76,8 @@ impl Service {
     }
 }
 
-/// Accepts connections until told to stop, then gives requests in progress `grace` to end.
-pub(super) async fn serve(listener: TcpListener, service: Service, stop: CancellationToken, grace: Duration) {
+/// Accepts connections until told to stop, then waits until requests in progress have ended.
+pub(super) async fn serve(listener: TcpListener, service: Service, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -92,9 +106,7 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: Cancell
         }
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        warn!("connections were still open at the end of the grace period");
-    }
+    graceful.shutdown().await;
 }
 
 /// The service of one connection: it knows the peer.

@@ -91,7 +91,8 @@ impl LocalGateway {
 
     /// Ends everything that is left: calls, backend sessions, child processes.
     pub(crate) async fn shut_down(&self) {
-        self.gateway.shut_down(Duration::ZERO).await;
+        self.gateway.drain(Duration::ZERO).await;
+        self.gateway.close().await;
     }
 }
 

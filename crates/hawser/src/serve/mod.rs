@@ -2,9 +2,12 @@
 
 mod build;
 mod client_address;
+mod drain;
+mod health;
 mod http;
 mod issuer;
 mod key_ring;
+mod lifecycle;
 mod local;
 mod revocations;
 mod storage;
@@ -16,15 +19,14 @@ use std::time::Duration;
 use hawser_gateway::BackendReport;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
+use self::drain::Serving;
+use self::lifecycle::{Lifecycle, Phase, Signals};
 pub(crate) use self::local::{HOST as LOCAL_HOST, LocalGateway};
 use crate::config::Settings;
 use crate::console::{Listening, Paint, banner, ready_line};
 use crate::failure::Failure;
 
-/// Requests in progress get this long after a signal to stop.
-const GRACE: Duration = Duration::from_secs(10);
 /// How long the start waits for backends to introduce themselves before it says what it fronts.
 const BACKENDS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,12 +50,12 @@ pub fn run(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
 }
 
 async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
-    let stop = CancellationToken::new();
-    stop_on_signal(&stop)?;
+    let signals = Signals::listen()?;
     let listener = listen(settings.listen).await?;
     let bound =
         listener.local_addr().map_err(|error| Failure::run(format!("cannot tell the bound address: {error}")))?;
-    let parts = build::build(settings, bound).await?;
+    let life = Lifecycle::default();
+    let parts = build::build(settings, bound, &life).await?;
     let gateway = parts.gateway.clone();
 
     let beside = tokio::spawn({
@@ -61,19 +63,19 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
         async move { gateway.run().await }
     });
     let revoked = parts.revocations.map(|revocations| tokio::spawn(revocations.follow()));
-    let server = tokio::spawn(http::serve(listener, parts.service, stop.clone(), GRACE));
+    let stop_listening = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, parts.service, stop_listening.clone()));
+    life.enter(Phase::Ready);
 
     announce(settings, bound, &gateway, options).await?;
-    stop.cancelled().await;
-    info!("stopping");
-    // Streams end first, so that connections can drain.
-    gateway.shut_down(GRACE).await;
-    let _ = server.await;
+    signals.stop.cancelled().await;
+    let serving = Serving { gateway, life, stop_listening, server, others: parts.others };
+    let stopped = serving.stop(settings.drain, &signals).await;
     beside.abort();
     if let Some(revoked) = revoked {
         revoked.abort();
     }
-    Ok(())
+    stopped
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {

@@ -54,7 +54,7 @@ error: `endpoints.four.path` cannot be `/oauth/mcp`
   |
 6 |   four: { path: /oauth/mcp, anonymous: yes }
   |                 ^^^^^^^^^^
-  = help: paths below `/oauth` belong to the gateway itself; write a path, for example `/mcp` or `/team/mcp`
+  = help: `/oauth` and paths below it belong to the gateway itself; write a path, for example `/mcp` or `/team/mcp`
 
 error: `endpoints.four.anonymous` cannot be `yes`
  --> hawser.yaml:6:40

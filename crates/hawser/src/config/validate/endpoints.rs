@@ -14,7 +14,7 @@ const ENDPOINTS_MAX: usize = 64;
 /// Longest path in characters; it is part of resource identifiers.
 const PATH_CHARS_MAX: usize = 128;
 /// First segments that belong to the gateway itself.
-const RESERVED: [&str; 2] = ["oauth", ".well-known"];
+const RESERVED: [&str; 4] = ["oauth", ".well-known", "healthz", "readyz"];
 
 pub(super) fn endpoints(
     check: &mut Check<'_>,
@@ -152,7 +152,7 @@ fn read_path(text: &str) -> Result<String, String> {
     }
     match segments.next() {
         Some(first) if RESERVED.contains(&first) => {
-            Err(format!("paths below `/{first}` belong to the gateway itself; {example}"))
+            Err(format!("`/{first}` and paths below it belong to the gateway itself; {example}"))
         }
         _ => Ok(text.to_owned()),
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Check;
 use crate::config::scalar;
-use crate::config::settings::{LimitSettings, SessionSettings};
-use crate::config::wire::{Limits, Sessions, Text};
+use crate::config::settings::{DrainSettings, LimitSettings, SessionSettings};
+use crate::config::wire::{Drain, Limits, Sessions, Text};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -114,5 +114,19 @@ pub(super) fn limits(check: &mut Check<'_>, wire: Option<&Limits>) -> LimitSetti
             Duration::from_mins(30),
             SECOND..=DAY,
         ),
+    }
+}
+
+pub(super) fn drain(check: &mut Check<'_>, wire: Option<&Drain>) -> DrainSettings {
+    let default = Drain::default();
+    let wire = wire.unwrap_or(&default);
+    DrainSettings {
+        delay: check.duration(
+            "drain.delay",
+            wire.delay.as_ref(),
+            Duration::ZERO,
+            Duration::ZERO..=Duration::from_mins(10),
+        ),
+        grace: check.duration("drain.grace", wire.grace.as_ref(), 10 * SECOND, Duration::ZERO..=HOUR),
     }
 }
