@@ -107,6 +107,11 @@ impl<T> Waiting<T> {
         self.lock().entries.len() >= self.max
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().entries.is_empty()

@@ -209,7 +209,7 @@ impl ParkedCalls {
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.lock().waiting.len()
+        self.0.len()
     }
 
     /// Whether nothing waits.
