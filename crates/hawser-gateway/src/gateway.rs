@@ -2,6 +2,7 @@
 
 mod post;
 mod remainder;
+mod served;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use hawser_catalog::NamingError;
 use hawser_identity::{Authenticated, Authenticator};
 use hawser_mcp::{ErrorObject, code};
-use hawser_owner::{Clock, Entropy, KeyRing, Owned, PrincipalKind};
+use hawser_owner::{Clock, Entropy, EntropyError, KeyRing, Owned, PrincipalKind};
 use hawser_store::Store;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -32,6 +33,7 @@ use crate::get::{Get, RESUMING};
 use crate::lists::ListCache;
 use crate::profile::BackendReport;
 use crate::refusal::{self, Rejection};
+use crate::relay::{Relay, RelayDependencies};
 use crate::reply::{self, Body};
 use crate::session::Session;
 use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
@@ -68,6 +70,9 @@ pub enum GatewayError {
         #[source]
         reason: NamingError,
     },
+    /// This node could not be given a name among others.
+    #[error("this node has no name: {0}")]
+    Name(#[from] EntropyError),
 }
 
 /// The gateway. Cheap to clone.
@@ -78,6 +83,8 @@ struct Inner {
     endpoints: Vec<Arc<Endpoint>>,
     authenticator: Arc<Authenticator>,
     sessions: Arc<Sessions>,
+    /// The way to other nodes; there are none unless the store is shared.
+    relay: Option<Arc<Relay>>,
     hosts: Hosts,
     limits: Limits,
 }
@@ -93,6 +100,15 @@ impl Gateway {
                 .map_err(|reason| GatewayError::Naming { endpoint: name, reason })?;
             endpoints.push(Arc::new(built));
         }
+        let relay = dependencies.store.is_shared().then(|| {
+            Relay::new(RelayDependencies {
+                ring: Arc::clone(&dependencies.ring),
+                store: Arc::clone(&dependencies.store),
+                clock: Arc::clone(&dependencies.clock),
+                entropy: Arc::clone(&dependencies.entropy),
+                request_body: config.limits.request_body,
+            })
+        });
         let sessions = Sessions::new(SessionsConfig {
             ring: dependencies.ring,
             store: dependencies.store,
@@ -106,12 +122,14 @@ impl Gateway {
             endpoints,
             authenticator: dependencies.authenticator,
             sessions,
+            relay: relay.transpose()?.map(Arc::new),
             hosts: config.hosts,
             limits: config.limits,
         })))
     }
 
-    /// Starts what runs beside requests: asking the backends what they offer, and clearing memory. Runs until dropped.
+    /// Starts what runs beside requests: asking the backends what they offer, clearing memory, and answering other nodes. Runs
+    /// until dropped.
     pub async fn run(&self) {
         let surveys = self.0.endpoints.iter().flat_map(|endpoint| {
             let backends: Vec<_> = endpoint.backends().cloned().enumerate().collect();
@@ -125,7 +143,12 @@ impl Gateway {
                 self.0.sessions.sweep().await;
             }
         };
-        tokio::join!(surveys, sweeps);
+        let relay = async {
+            if let Some(relay) = &self.0.relay {
+                relay.run(Arc::new(self.clone()), Arc::new(self.clone())).await;
+            }
+        };
+        tokio::join!(surveys, sweeps, relay);
     }
 
     /// Waits until every backend has answered or failed once, at most `patience`, and says what is known of them: endpoint by

@@ -30,6 +30,7 @@ mod places;
 mod profile;
 mod record;
 mod refusal;
+mod relay;
 mod reply;
 mod resumption;
 mod session;
@@ -45,5 +46,6 @@ pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ListenerLimits, R
 pub use credential::Revocation;
 pub use gateway::{Gateway, GatewayDependencies, GatewayError};
 pub use profile::BackendReport;
-pub use reply::Body;
+pub use relay::{Hears, NodeName, NodeNameError, NotReached, Relay, RelayDependencies, Relayed, Serves};
+pub use reply::{Body, BrokenAnswer};
 pub use sessions::Grants;

@@ -41,7 +41,7 @@ impl Rejection {
             Self::Edge(error) => edge(error),
             Self::Authenticate(error) => {
                 let (status, headers, body) = error.to_response(resource);
-                let mut response = Response::new(Full::new(body).boxed_unsync());
+                let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
                 response

@@ -4,7 +4,6 @@
 //! when the client goes away is up to whoever answers: [`Work::answer`] stops it, [`Work::answer_resumable`] lets it go on and
 //! the client come back. Nothing is committed before the first message is known, except after a long silence.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +17,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
+use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -27,7 +27,12 @@ use crate::outbox::StandingReader;
 use crate::resumption::{EventWriter, Resumable, go_on, knows_polling, room_to_be_polled};
 
 /// The body of every answer of the gateway.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub type Body = UnsyncBoxBody<Bytes, BrokenAnswer>;
+
+/// The body ends before its end: whoever sends it must not make it look complete. Only answers of other nodes can break.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[error("the node that was answering was lost before the end of its answer")]
+pub struct BrokenAnswer;
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a client should wait before it asks again, in seconds.
@@ -326,12 +331,12 @@ struct Events<S> {
 
 impl<S: Source> http_body::Body for Events<S> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenAnswer;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         let this = &mut *self;
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
@@ -381,7 +386,7 @@ pub(crate) fn get_stream(
 
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body).boxed_unsync());
+    let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -393,7 +398,7 @@ pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
 
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Empty::new().boxed_unsync());
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

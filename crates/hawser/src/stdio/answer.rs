@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hawser_gateway::Body;
+use hawser_gateway::{Body, BrokenAnswer};
 use hawser_mcp::{
     Limits, Message, Outcome, RawJson, RequestId, Response as RpcResponse, SseDecoder, SseEvent, parse_message,
 };
@@ -57,7 +57,8 @@ impl Answer {
         }
         match body.collect().await {
             Ok(body) => Self::Whole(head.status, body.to_bytes()),
-            Err(never) => match never {},
+            // The answer of another node; this gateway has none.
+            Err(BrokenAnswer) => Self::Whole(StatusCode::BAD_GATEWAY, Bytes::new()),
         }
     }
 
@@ -104,10 +105,7 @@ impl Stream {
                     return Some(event.data);
                 }
             }
-            let data = match self.body.frame().await? {
-                Ok(frame) => frame.into_data().ok(),
-                Err(never) => match never {},
-            };
+            let data = self.body.frame().await?.ok()?.into_data().ok();
             self.ready.extend(self.decoder.push(&data.unwrap_or_default()).ok()?);
         }
     }

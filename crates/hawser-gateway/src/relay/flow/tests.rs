@@ -1,0 +1,1 @@
+//! Both sides over a channel that loses, doubles and reorders.
