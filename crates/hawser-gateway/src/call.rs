@@ -165,7 +165,7 @@ struct Asked<'a> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         for number in &self.numbers {
-            self.session.pending.decline(*number);
+            self.session.work().pending.decline(*number);
         }
     }
 }

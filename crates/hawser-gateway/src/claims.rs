@@ -8,11 +8,14 @@ use crate::event_log::StreamKind;
 use crate::lists::ListDigest;
 
 /// Random name of a session in memory and in the store; never shown to clients outside the seal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey(pub(crate) [u8; Self::BYTES]);
 
 impl SessionKey {
     const BYTES: usize = 16;
+    /// The first and the last that there can be, in their order.
+    pub(crate) const FIRST: Self = Self([0; Self::BYTES]);
+    pub(crate) const LAST: Self = Self([u8::MAX; Self::BYTES]);
 
     pub(crate) fn to_hex(self) -> String {
         use std::fmt::Write as _;

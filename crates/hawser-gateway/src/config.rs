@@ -33,6 +33,8 @@ pub struct SessionPolicy {
     pub per_owner: usize,
     /// Most sessions held in memory.
     pub total: usize,
+    /// Most sessions that hold more than themselves: backend sessions, calls, streams, questions.
+    pub at_work: usize,
     /// Whether all who come without a credential are the same person, since nobody else can reach the gateway.
     pub one_person: bool,
 }
@@ -43,7 +45,8 @@ impl Default for SessionPolicy {
             idle: Duration::from_hours(24),
             lifetime: Duration::from_hours(7 * 24),
             per_owner: 100,
-            total: 10_000,
+            total: 1_000_000,
+            at_work: 10_000,
             one_person: false,
         }
     }

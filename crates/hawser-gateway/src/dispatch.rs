@@ -39,7 +39,7 @@ type Answer = Result<Outcome, ErrorObject>;
 
 /// Answers one request.
 pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
-    let started = caller.session.in_flight.start(&request.id, &caller.credential);
+    let started = caller.session.work().in_flight.start(&request.id, &caller.credential);
     let mut flight = match started {
         // From here on a revocation would find it.
         Ok(_) if caller.sessions.was_just_revoked(&caller.credential) => {
@@ -158,7 +158,7 @@ async fn by_name(caller: &Caller, request: &Request, flight: &mut Flight, out: &
         return Some(Err(unknown()));
     };
     let params = members.replace(&[("name", &RawJson::string(to.own_name))]);
-    forward(caller, upstream, &request.method, Some(params), flight, out).await
+    forward(caller, &upstream, &request.method, Some(params), flight, out).await
 }
 
 pub(crate) fn resource_not_found(uri: &str) -> ErrorObject {
@@ -179,7 +179,7 @@ async fn by_uri(caller: &Caller, request: &Request, flight: &mut Flight, out: &O
     };
     for backend in backends {
         let Some(upstream) = caller.session.upstream(backend) else { continue };
-        match forward(caller, upstream, &request.method, Some(params.clone()), flight, out).await? {
+        match forward(caller, &upstream, &request.method, Some(params.clone()), flight, out).await? {
             Ok(Outcome::Result(result)) => return Some(Ok(Outcome::Result(result))),
             other => last = other,
         }
@@ -198,7 +198,7 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
         return Some(Err(ErrorObject::new(code::INVALID_PARAMS, text)));
     }
     // A subscription is ended where it was made, whatever the lists say by now.
-    let subscribed = caller.session.upstreams().iter().find(|upstream| upstream.is_subscribed_to(&uri));
+    let subscribed = caller.session.upstreams().into_iter().find(|upstream| upstream.is_subscribed_to(&uri));
     let found = match subscribed {
         Some(upstream) => Some(upstream),
         None => match unless_over(caller, flight, lists::route_resource(&caller.session, &uri)).await {
@@ -216,7 +216,7 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
         return Some(Err(ErrorObject::new(code::INVALID_REQUEST, text)));
     }
     let params = members.replace(&[("uri", &RawJson::string(&uri))]);
-    let answer = forward(caller, upstream, &request.method, Some(params), flight, out).await;
+    let answer = forward(caller, &upstream, &request.method, Some(params), flight, out).await;
     let done = matches!(answer, Some(Ok(Outcome::Result(_))));
     if subscribe != done {
         upstream.forget_subscription(&uri);
@@ -234,7 +234,7 @@ async fn completion(caller: &Caller, request: &Request, flight: &mut Flight, out
         Ok(Err(error)) => Some(Err(error)),
         Ok(Ok((backend, params))) => {
             let upstream = caller.session.upstream(backend)?;
-            forward(caller, upstream, &request.method, Some(params), flight, out).await
+            forward(caller, &upstream, &request.method, Some(params), flight, out).await
         }
     }
 }
@@ -273,17 +273,15 @@ async fn set_level(caller: &Caller, request: &Request) -> Answer {
         return Err(ErrorObject::new(code::INVALID_PARAMS, text));
     }
     let params = members.replace(&[("level", &RawJson::string(&level))]);
-    for upstream in caller.session.upstreams() {
-        upstream.set_log_level(&level);
-    }
+    caller.session.set_log_level(&level);
     caller.sessions.note_use(&caller.session).await;
     // Told to who is open now; one that hangs is told when it is opened again.
-    let told = caller.session.upstreams().iter().map(|upstream| {
+    let told = caller.session.upstreams().into_iter().map(|upstream| {
         let params = params.clone();
         async move {
             let Some(opened) = upstream.opened() else { return };
             if lists::has_capability(&opened.server().capabilities, "logging") {
-                let answered = crate::ask::ask(&caller.session, upstream, method::LOGGING_SET_LEVEL, Some(params));
+                let answered = crate::ask::ask(&caller.session, &upstream, method::LOGGING_SET_LEVEL, Some(params));
                 match tokio::time::timeout(TOLD_WITHIN, answered).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => debug!(%error, "a backend did not take the log level"),
@@ -302,7 +300,7 @@ pub(crate) fn notification(caller: &Caller, told: &Notification) {
         notification::CANCELLED => cancel(caller, told),
         notification::PROGRESS => progress(caller, told),
         client_notification::ROOTS_LIST_CHANGED => {
-            for opened in caller.session.upstreams().iter().filter_map(Upstream::opened) {
+            for opened in caller.session.upstreams().iter().filter_map(|upstream| upstream.opened()) {
                 opened.notify_in_background(told.clone());
             }
         }
@@ -317,7 +315,7 @@ fn cancel(caller: &Caller, told: &Notification) {
     let Some(params) = &told.params else { return };
     let Ok(members) = Members::read(params, &["requestId"]) else { return };
     if let Some(id) = members.get("requestId").and_then(RequestId::from_raw) {
-        caller.session.in_flight.cancel(&id, members.string("reason"));
+        caller.session.work().in_flight.cancel(&id, members.string("reason"));
     }
 }
 
@@ -326,9 +324,9 @@ fn progress(caller: &Caller, told: &Notification) {
     let Some(params) = &told.params else { return };
     let Ok(members) = Members::read(params, &["progressToken"]) else { return };
     let number = members.get("progressToken").and_then(RequestId::from_raw).and_then(|token| token.as_number());
-    let Some((to, token)) = number
-        .and_then(|number| caller.session.pending.progress_target(number, caller.credential.client_id.as_deref()))
-    else {
+    let Some((to, token)) = number.and_then(|number| {
+        caller.session.work().pending.progress_target(number, caller.credential.client_id.as_deref())
+    }) else {
         return;
     };
     let params = members.replace(&[("progressToken", &token)]);
@@ -338,7 +336,7 @@ fn progress(caller: &Caller, told: &Notification) {
 /// Takes the client's answer to a backend's request.
 pub(crate) fn response(caller: &Caller, response: Response) -> Result<(), NotPending> {
     let id = response.id.ok_or(NotPending::Unknown)?;
-    let waiting = caller.session.pending.take(&id, caller.credential.client_id.as_deref())?;
+    let waiting = caller.session.work().pending.take(&id, caller.credential.client_id.as_deref())?;
     waiting.session.respond_in_background(Response { id: Some(waiting.own_id), outcome: response.outcome });
     Ok(())
 }

@@ -71,8 +71,13 @@ impl Endpoint {
         &self.local_scopes
     }
 
-    pub(crate) fn backends(&self) -> impl Iterator<Item = &Backend> {
+    pub(crate) fn backends(&self) -> std::slice::Iter<'_, Backend> {
         self.backends.iter()
+    }
+
+    /// The backend at a position.
+    pub(crate) fn backend(&self, position: usize) -> Option<&Backend> {
+        self.backends.get(position)
     }
 
     pub(crate) const fn router(&self) -> &Router {

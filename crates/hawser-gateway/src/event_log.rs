@@ -24,7 +24,6 @@ use crate::reply::Driving;
 /// The streams of one session.
 #[derive(Debug)]
 pub(crate) struct EventLog {
-    epoch: u64,
     share: Arc<Share>,
     state: Mutex<State>,
 }
@@ -77,13 +76,24 @@ pub(crate) struct Lag {
 }
 
 impl EventLog {
-    /// `epoch` is a random number: positions of a log that is lost are none of its successor's.
-    pub(crate) fn new(epoch: u64, share: Arc<Share>) -> Arc<Self> {
-        Arc::new(Self { epoch, share, state: Mutex::default() })
+    #[cfg(test)]
+    pub(crate) fn new(share: Arc<Share>) -> Arc<Self> {
+        Self::after(0, share)
     }
 
-    pub(crate) const fn epoch(&self) -> u64 {
-        self.epoch
+    /// A log whose streams are numbered after the last that the session had.
+    pub(crate) fn after(last_stream: u64, share: Arc<Share>) -> Arc<Self> {
+        Arc::new(Self { share, state: Mutex::new(State { last_stream, ..State::default() }) })
+    }
+
+    /// The last number that a stream got.
+    pub(crate) fn last_stream(&self) -> u64 {
+        self.lock().last_stream
+    }
+
+    /// Whether nothing is kept or read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().streams.is_empty()
     }
 
     pub(crate) const fn share(&self) -> &Arc<Share> {

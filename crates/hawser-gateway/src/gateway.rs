@@ -42,6 +42,9 @@ use crate::survey;
 /// How often memory is cleared of sessions whose time is up.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// How the end of a session is called in the audit log; it needs nothing but the session.
+const ENDING: &str = "DELETE";
+
 /// What the gateway works with.
 pub struct GatewayDependencies {
     /// Turns credentials into principals.
@@ -287,6 +290,9 @@ impl Inner {
         })?;
         // After the handle, so that the answer tells nothing about sessions of others.
         require_scopes(endpoint, authenticated)?;
+        if operation != ENDING {
+            self.sessions.set_to_work(&admitted).await.map_err(AdmitError::from)?;
+        }
         Ok(admitted)
     }
 
@@ -311,7 +317,7 @@ impl Inner {
         authenticated: &Authenticated,
         presented: Option<&str>,
     ) -> Result<Response<Body>, Rejection> {
-        let session = self.admit(endpoint, authenticated, presented, "DELETE").await?;
+        let session = self.admit(endpoint, authenticated, presented, ENDING).await?;
         self.sessions.terminate(&session, "deleted").await.map_err(|error| {
             error!(endpoint = endpoint.name(), %error, "a session could not be ended");
             Rejection::Unavailable

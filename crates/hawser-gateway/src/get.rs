@@ -39,7 +39,7 @@ impl Get<'_> {
             if self.sessions.is_draining() {
                 return Err(Rejection::Unavailable);
             }
-            return Ok(self.listen(session, session.outbox.open(&credential), 0));
+            return Ok(self.listen(session, session.work().outbox.open(&credential), 0));
         };
         let opened = resumption::open_id(self.sessions, session, self.authenticated, last);
         let claims = opened.map_err(|refused| {
@@ -50,7 +50,7 @@ impl Get<'_> {
             Resumed::Standing(_) | Resumed::StandingLost if self.sessions.is_draining() => Err(Rejection::Unavailable),
             Resumed::Standing(reader) => Ok(self.listen(session, reader, claims.position)),
             Resumed::StandingLost => {
-                let reader = session.outbox.open_with(&credential, resumption::may_have_changed(session));
+                let reader = session.work().outbox.open_with(&credential, resumption::may_have_changed(session));
                 Ok(self.listen(session, reader, 0))
             }
             Resumed::Call(reader) => {
@@ -65,8 +65,8 @@ impl Get<'_> {
 
     /// A stream for what belongs to no call, and whatever makes backends say it.
     fn listen(&self, session: &Arc<Session>, reader: StandingReader, position: u64) -> Response<Body> {
+        session.listen();
         for upstream in session.upstreams() {
-            upstream.listen();
             if upstream.has_subscriptions() && upstream.opened().is_none() {
                 // Restored with subscriptions: the client waits for what only an open backend session can say.
                 upstream.recover(session);

@@ -10,6 +10,7 @@ mod ask;
 mod audit;
 mod call;
 mod claims;
+mod client_kind;
 mod config;
 mod credential;
 mod dispatch;

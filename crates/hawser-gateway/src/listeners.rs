@@ -63,8 +63,13 @@ pub(crate) struct Listener {
 pub(crate) struct NoRoom;
 
 impl Listeners {
-    pub(crate) fn new(max: usize, backends: usize) -> Self {
-        Self { room: Arc::default(), max, held: HeldResources::new(backends) }
+    pub(crate) fn new(max: usize) -> Self {
+        Self { room: Arc::default(), max, held: HeldResources::default() }
+    }
+
+    /// Whether nobody listens, and nothing is subscribed to for who did.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.is_empty() && self.held.is_empty()
     }
 
     /// Lets a listener in.
@@ -178,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn there_is_room_for_so_many_and_again_when_one_has_left() {
-        let listeners = Listeners::new(2, 1);
+        let listeners = Listeners::new(2);
         let first = listeners.enter(&Credential::default(), place()).unwrap();
         let second = listeners.enter(&Credential::default(), place()).unwrap();
         assert_eq!(listeners.enter(&Credential::default(), place()).unwrap_err(), NoRoom);
@@ -195,7 +200,7 @@ mod tests {
 
     #[test]
     fn each_is_told_what_it_wants_and_nothing_else() {
-        let listeners = Listeners::new(2, 1);
+        let listeners = Listeners::new(2);
         let (one, two) = (
             listeners.enter(&Credential::default(), place()).unwrap(),
             listeners.enter(&Credential::default(), place()).unwrap(),

@@ -15,7 +15,7 @@ mod shelf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_backend::BackendError;
+use hawser_backend::{Backend, BackendError};
 use hawser_mcp::{ErrorObject, Freshness, ListKind, Members, Notification, RawJson, code, notification, write_list};
 use tokio::time::Instant;
 use tracing::warn;
@@ -30,7 +30,6 @@ use self::merged::MergedList;
 use self::part::Part;
 use crate::dispatch::invalid;
 use crate::session::Session;
-use crate::upstream::Upstream;
 
 /// Longest wait for one backend's list: one that hangs must not keep the others' from the client.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,7 +116,7 @@ fn merged(session: &Session, kind: ListKind, shares: &[Share]) -> Listed {
         let parts: Vec<_> = shares.iter().map(|share| (share.backend, Arc::clone(&share.part))).collect();
         MergedList::of(endpoint.name(), endpoint.router(), kind, to, &parts)
     });
-    let complete = shares.len() == session.upstreams().len() && shares.iter().all(|share| share.current);
+    let complete = shares.len() == session.endpoint().backends().len() && shares.iter().all(|share| share.current);
     Listed { list, freshness: together(shares.iter().filter_map(|share| share.part.freshness()), complete) }
 }
 
@@ -130,10 +129,8 @@ fn together(parts: impl Iterator<Item = Freshness>, complete: bool) -> Freshness
 /// Each backend's list as it is now, read if it is not known, not fresh, or older than it may be. A backend that fails
 /// contributes what it last said; only if none has anything to say is that an error.
 async fn shares_at_most(session: &Arc<Session>, kind: ListKind, max_age: Duration) -> Result<Vec<Share>, ErrorObject> {
-    let asked = session
-        .upstreams()
-        .iter()
-        .map(|upstream| async move { (upstream.position(), current(session, upstream, kind, max_age).await) });
+    let backends = session.endpoint().backends().enumerate();
+    let asked = backends.map(|(at, backend)| async move { (at, current(session, at, backend, kind, max_age).await) });
     let mut shares = Vec::new();
     let mut failed = None;
     for (backend, answer) in futures_util::future::join_all(asked).await {
@@ -141,7 +138,7 @@ async fn shares_at_most(session: &Arc<Session>, kind: ListKind, max_age: Duratio
             Ok(part) => shares.push(Share { backend, part, current: true }),
             Err(error) => {
                 warn!(endpoint = session.endpoint().name(), %error, "a backend does not answer {}", kind.method());
-                match session.endpoint().lists().known(&session.lists.place(backend, kind)) {
+                match session.endpoint().lists().known(&session.work().lists.place(backend, kind)) {
                     Some(part) => shares.push(Share { backend, part, current: false }),
                     None => failed = Some(error),
                 }
@@ -156,10 +153,9 @@ async fn shares_at_most(session: &Arc<Session>, kind: ListKind, max_age: Duratio
 
 /// What is known of each backend's list and not said to have changed, without asking anybody.
 fn shares_known(session: &Session, kind: ListKind) -> Vec<Share> {
-    let cache = session.endpoint().lists();
-    let known = session.upstreams().iter().filter_map(|upstream| {
-        let backend = upstream.position();
-        let part = cache.unchanged(&session.lists.place(backend, kind))?;
+    let (cache, work) = (session.endpoint().lists(), session.work());
+    let known = (0..session.endpoint().backends().len()).filter_map(|backend| {
+        let part = cache.unchanged(&work.lists.place(backend, kind))?;
         Some(Share { backend, current: part.is_fresh(), part })
     });
     known.collect()
@@ -168,22 +164,23 @@ fn shares_known(session: &Session, kind: ListKind) -> Vec<Share> {
 /// One backend's list as it is now.
 async fn current(
     session: &Arc<Session>,
-    upstream: &Upstream,
+    at: usize,
+    backend: &Backend,
     kind: ListKind,
     max_age: Duration,
 ) -> Result<Arc<Part>, BackendError> {
-    let cache = session.endpoint().lists();
-    let place = session.lists.place(upstream.position(), kind);
+    let (cache, work) = (session.endpoint().lists(), session.work());
+    let place = work.lists.place(at, kind);
     if let Some(part) = cache.fresh(&place, max_age) {
         return Ok(part);
     }
-    let obtained = cache.obtain(&place, || fetch::read_all(session, upstream, kind));
-    let patience = session.lists.patience(upstream.position(), Instant::now());
+    let upstream = session.upstream(at).ok_or_else(|| BackendError::Closed { backend: backend.name().clone() })?;
+    let obtained = cache.obtain(&place, || fetch::read_all(session, &upstream, kind));
+    let patience = work.lists.patience(at, Instant::now());
     let answered = tokio::time::timeout(patience, obtained).await;
-    session.lists.note_patience(upstream.position(), patience, answered.is_ok(), Instant::now());
-    let obtained = answered.unwrap_or_else(|_| {
-        Err(BackendError::TimedOut { backend: upstream.backend().name().clone(), after: patience })
-    });
+    work.lists.note_patience(at, patience, answered.is_ok(), Instant::now());
+    let obtained =
+        answered.unwrap_or_else(|_| Err(BackendError::TimedOut { backend: backend.name().clone(), after: patience }));
     if obtained.is_err() {
         // A listening client is told when the backend is back.
         upstream.recover(session);
@@ -195,20 +192,20 @@ async fn current(
 /// known or does not have it.
 pub(crate) async fn tool(session: &Arc<Session>, exposed: &str) -> Option<RawJson> {
     let to = session.endpoint().router().route(exposed)?;
-    let upstream = session.upstream(to.backend)?;
-    let cache = session.endpoint().lists();
-    let known = cache.unchanged(&session.lists.place(to.backend, ListKind::Tools));
+    let backend = session.endpoint().backend(to.backend)?;
+    let (cache, work) = (session.endpoint().lists(), session.work());
+    let known = cache.unchanged(&work.lists.place(to.backend, ListKind::Tools));
     let known = known.filter(|part| part.is_fresh() || part.age() < ANNOTATIONS_MAX);
     if let Some(tool) = known.as_ref().and_then(|part| part.find(to.own_name)) {
         return Some(tool.clone());
     }
     let part = match known {
         Some(part) if part.age() < TOOL_AGAIN => part,
-        _ => match current(session, upstream, ListKind::Tools, TOOL_AGAIN).await {
+        _ => match current(session, to.backend, backend, ListKind::Tools, TOOL_AGAIN).await {
             Ok(part) => part,
             Err(error) => {
                 warn!(endpoint = session.endpoint().name(), %error, "the tools of a backend are not known");
-                cache.known(&session.lists.place(to.backend, ListKind::Tools))?
+                cache.known(&work.lists.place(to.backend, ListKind::Tools))?
             }
         },
     };

@@ -121,6 +121,11 @@ impl Outbox {
         StandingReader { reader, _gone: gone.drop_guard() }
     }
 
+    /// Whether nothing is kept and no stream is read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().kept.is_empty() && !self.has_stream()
+    }
+
     /// Whether a stream is read.
     pub(crate) fn has_stream(&self) -> bool {
         self.lock().streams.iter().any(|stream| self.log.lag(stream.stream).is_some())

@@ -58,8 +58,14 @@ pub(crate) fn decline(to: &BackendSession, own_id: RequestId) {
 }
 
 impl PendingRequests {
-    pub(crate) const fn new(max: usize, patience: Duration) -> Self {
-        Self(Waiting::new(max, patience))
+    /// None that wait yet; numbers come after the last that was given.
+    pub(crate) const fn new(last: u64, max: usize, patience: Duration) -> Self {
+        Self(Waiting::new(last, max, patience))
+    }
+
+    /// The last number that was given.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.0.last_number()
     }
 
     /// Registers a request; gives the number under which the client will answer, `None` if too many wait.

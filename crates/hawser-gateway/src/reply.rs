@@ -159,7 +159,8 @@ struct Held {
 impl Held {
     fn stream(mut self, first: Option<Item>, keep_alive: Duration) -> Response<Body> {
         let driving = Driving::new(self.work.take());
-        let log = &self.to.session().events;
+        let session = self.to.session().work();
+        let log = &session.events;
         let reader = log.open(StreamKind::Call, self.to.credential(), Some(driving.clone()));
         let writer = self.to.writer(reader.stream());
         // Where there is no such event, the client at least learns that it is being worked on.
@@ -177,7 +178,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
-            go_on(&self.to.session().events, None, work, None);
+            go_on(&self.to.session().work().events, None, work, None);
         }
     }
 }

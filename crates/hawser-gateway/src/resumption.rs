@@ -62,7 +62,7 @@ impl EventWriter {
         if !knows_polling(self.session.revision()) {
             return None;
         }
-        let retry = u64::try_from(self.session.events.retry().as_millis()).unwrap_or(u64::MAX);
+        let retry = u64::try_from(self.session.work().events.retry().as_millis()).unwrap_or(u64::MAX);
         self.id(position).map(|id| encode_sse_priming(&id, retry))
     }
 
@@ -76,7 +76,7 @@ impl EventWriter {
         };
         let claims = EventClaims {
             session: session.key(),
-            epoch: session.events.epoch(),
+            epoch: session.epoch(),
             kind: self.kind,
             stream: self.stream,
             position,
@@ -211,8 +211,9 @@ pub(crate) fn open_id(
 
 /// Takes up the stream at that position.
 pub(crate) fn resume(session: &Arc<Session>, claims: &EventClaims, credential: &Credential) -> Resumed {
-    let log = &session.events;
-    let found = if claims.epoch == log.epoch() {
+    let work = session.work();
+    let log = &work.events;
+    let found = if claims.epoch == session.epoch() {
         log.resume(claims.stream, claims.position, credential)
     } else {
         Err(NotResumed::Gone)
@@ -224,7 +225,7 @@ pub(crate) fn resume(session: &Arc<Session>, claims: &EventClaims, credential: &
             }
             Resumed::Call(reader)
         }
-        (Ok((reader, _)), StreamKind::Standing) => Resumed::Standing(session.outbox.enter(reader, credential)),
+        (Ok((reader, _)), StreamKind::Standing) => Resumed::Standing(work.outbox.enter(reader, credential)),
         (Err(NotResumed::Complete), _) => Resumed::Complete,
         (Err(NotResumed::Gone), StreamKind::Call) => Resumed::Gone,
         (Err(NotResumed::Gone), StreamKind::Standing) => Resumed::StandingLost,
@@ -242,7 +243,7 @@ pub(crate) fn may_have_changed(session: &Session) -> Vec<Bytes> {
     let announced = |of: &str| capabilities.get(of).and_then(|of| of.get("listChanged")) == Some(&true.into());
     let lists = changes.into_iter().filter(|(of, _)| announced(of));
     let lists = lists.map(|(_, method)| Notification::new(method, None).to_bytes());
-    let subscribed = session.upstreams().iter().flat_map(|upstream| upstream.wishes().1);
+    let subscribed = session.upstreams().into_iter().flat_map(|upstream| upstream.subscriptions());
     let updated = subscribed.map(|uri| {
         let params = RawJson::from_serialize(&serde_json::json!({ "uri": uri })).ok();
         Notification::new(notification::RESOURCES_UPDATED, params).to_bytes()
@@ -265,7 +266,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     fn log(limits: ReplayLimits) -> Arc<EventLog> {
-        EventLog::new(1, Allowance::new(limits).share(None))
+        EventLog::new(Allowance::new(limits).share(None))
     }
 
     /// Work that says something, waits, and answers; it tells when it is over, one way or the other.

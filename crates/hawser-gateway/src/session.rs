@@ -2,60 +2,57 @@
 //!
 //! Everything here may only be touched through `Owned<Arc<Session>>`, which [`crate::sessions::Sessions::admit`] alone makes.
 
+mod work;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use hawser_backend::BackendSession;
-use hawser_mcp::{RawJson, Revision};
+use hawser_mcp::{LOG_LEVELS, RawJson, Revision};
 use hawser_owner::{LocalOwner, OwnerDigest, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::allowance::Share;
 use crate::claims::{SessionClaims, SessionKey};
-use crate::config::Limits;
+use crate::client_kind::ClientKind;
+use crate::credential::Revocation;
 use crate::endpoint::Endpoint;
-use crate::event_log::EventLog;
-use crate::in_flight::InFlight;
-use crate::listeners::Listeners;
-use crate::lists::{SessionLists, View};
-use crate::modern::ParkedCalls;
-use crate::outbox::Outbox;
-use crate::pending::PendingRequests;
+use crate::lists::View;
 use crate::places::Place;
 use crate::record::SessionRecord;
-use crate::sessions::{PoolKey, Sessions};
+use crate::sessions::PoolKey;
 use crate::upstream::Upstream;
 
-/// One session.
+pub(crate) use self::work::{Work, Workshop};
+
+/// One session. A node holds a million of them: what most do not need is in their [`Work`].
 #[derive(Debug)]
 pub(crate) struct Session {
     claims: SessionClaims,
     endpoint: Arc<Endpoint>,
     owner: OwnerDigest,
     local_owner: LocalOwner,
-    grant: Option<String>,
-    capabilities: RawJson,
-    client_info: RawJson,
+    grant: Option<Arc<str>>,
+    client: Arc<ClientKind>,
     expires: Timestamp,
     last_used: AtomicU64,
     last_stored: AtomicU64,
-    upstreams: Vec<Upstream>,
     weak: Weak<Session>,
-    sessions: Weak<Sessions>,
-    ended: CancellationToken,
+    workshop: Arc<Workshop>,
+    /// Made when somebody waits for it.
+    ended: OnceLock<CancellationToken>,
     terminated: AtomicBool,
+    /// Whether what backends say unasked is wanted.
+    listening: AtomicBool,
+    /// The log level that the client set: one more than its place among [`LOG_LEVELS`].
+    log_level: AtomicU8,
     place: Mutex<Option<Place>>,
-    pooled: Option<PoolKey>,
+    pooled: Option<Box<PoolKey>>,
     /// The last number that the gateway gave to something in this session that has no name of its own.
     last_number: AtomicU64,
-    pub(crate) lists: SessionLists,
-    pub(crate) events: Arc<EventLog>,
-    pub(crate) outbox: Outbox,
-    pub(crate) pending: PendingRequests,
-    pub(crate) in_flight: InFlight,
-    pub(crate) parked: ParkedCalls,
-    pub(crate) listeners: Listeners,
+    /// Random, for the ids of its events.
+    epoch: u64,
+    work: Mutex<Option<Arc<Work>>>,
 }
 
 /// What a session is made of.
@@ -64,10 +61,9 @@ pub(crate) struct SessionParts {
     pub(crate) claims: SessionClaims,
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) record: SessionRecord,
+    pub(crate) client: Arc<ClientKind>,
     pub(crate) expires: Timestamp,
     pub(crate) place: Place,
-    /// What its streams may take of what all share.
-    pub(crate) share: Arc<Share>,
     /// Random, for the ids of its events.
     pub(crate) epoch: u64,
     /// What it is found by, if it has no id.
@@ -75,45 +71,44 @@ pub(crate) struct SessionParts {
 }
 
 impl Session {
-    pub(crate) fn new(parts: SessionParts, limits: &Limits, sessions: Weak<Sessions>) -> Arc<Self> {
-        let SessionParts { claims, endpoint, mut record, expires, place, share, epoch, pooled } = parts;
-        let events = EventLog::new(epoch, share);
-        let upstreams = endpoint.backends().enumerate().map(|(at, backend)| {
-            let upstream = Upstream::new(backend.clone(), at);
-            let subscriptions = record.subscriptions.remove(backend.name().as_str()).unwrap_or_default();
-            upstream.restore_wishes(record.log_level.clone(), subscriptions);
-            upstream
+    pub(crate) fn new(parts: SessionParts, workshop: Arc<Workshop>) -> Arc<Self> {
+        let SessionParts { claims, endpoint, mut record, client, expires, place, epoch, pooled } = parts;
+        let session = Arc::new_cyclic(|weak| {
+            place.seat(weak);
+            Self {
+                claims,
+                owner: record.owner,
+                local_owner: place.owner(),
+                grant: record.grant.map(Arc::from),
+                client,
+                expires,
+                last_used: AtomicU64::new(record.last_used.seconds()),
+                last_stored: AtomicU64::new(record.last_used.seconds()),
+                endpoint,
+                weak: weak.clone(),
+                workshop,
+                ended: OnceLock::new(),
+                terminated: AtomicBool::new(false),
+                listening: AtomicBool::new(false),
+                log_level: AtomicU8::new(0),
+                place: Mutex::new(Some(place)),
+                pooled: pooled.map(Box::new),
+                last_number: AtomicU64::new(0),
+                epoch,
+                work: Mutex::default(),
+            }
         });
-        let upstreams: Vec<_> = upstreams.collect();
-        let view = View::of(claims.revision, &record.capabilities, &record.client_info);
-        let lists = SessionLists::new(Arc::clone(endpoint.lists()), endpoint.id(), place.owner(), claims.key, view);
-        Arc::new_cyclic(|weak| Self {
-            claims,
-            owner: record.owner,
-            local_owner: place.owner(),
-            grant: record.grant,
-            capabilities: record.capabilities,
-            client_info: record.client_info,
-            expires,
-            last_used: AtomicU64::new(record.last_used.seconds()),
-            last_stored: AtomicU64::new(record.last_used.seconds()),
-            listeners: Listeners::new(limits.listeners.session, upstreams.len()),
-            upstreams,
-            endpoint,
-            weak: weak.clone(),
-            sessions,
-            ended: CancellationToken::new(),
-            terminated: AtomicBool::new(false),
-            place: Mutex::new(Some(place)),
-            lists,
-            pooled,
-            last_number: AtomicU64::new(0),
-            outbox: Outbox::new(Arc::clone(&events), limits.streams, limits.stream_queue),
-            events,
-            pending: PendingRequests::new(limits.pending, limits.client_answer),
-            in_flight: InFlight::new(limits.in_flight),
-            parked: ParkedCalls::new(limits.parked, limits.client_answer),
-        })
+        if let Some(level) = &record.log_level {
+            session.set_log_level(level);
+        }
+        for (at, backend) in session.endpoint.backends().enumerate() {
+            if let Some(uris) = record.subscriptions.remove(backend.name().as_str())
+                && let Some(upstream) = session.upstream(at)
+            {
+                upstream.restore_subscriptions(uris);
+            }
+        }
+        session
     }
 
     pub(crate) const fn key(&self) -> SessionKey {
@@ -141,11 +136,11 @@ impl Session {
 
     /// Whether several callers use it who are not the same person.
     pub(crate) fn is_shared(&self) -> bool {
-        self.pooled.as_ref().is_some_and(PoolKey::is_shared)
+        self.pool_key().is_some_and(PoolKey::is_shared)
     }
 
-    pub(crate) const fn pool_key(&self) -> Option<&PoolKey> {
-        self.pooled.as_ref()
+    pub(crate) fn pool_key(&self) -> Option<&PoolKey> {
+        self.pooled.as_deref()
     }
 
     /// A number that nothing else in this session has.
@@ -153,20 +148,35 @@ impl Session {
         self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn grant(&self) -> Option<&str> {
-        self.grant.as_deref()
+    /// Names the positions of its streams: those of a log that is lost are none of its successor's.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) const fn grant(&self) -> Option<&Arc<str>> {
+        self.grant.as_ref()
     }
 
     pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
-    pub(crate) const fn client_capabilities(&self) -> &RawJson {
-        &self.capabilities
+    pub(crate) fn client_capabilities(&self) -> &RawJson {
+        &self.client.declared().capabilities
     }
 
-    pub(crate) const fn client_info(&self) -> &RawJson {
-        &self.client_info
+    pub(crate) fn client_info(&self) -> &RawJson {
+        &self.client.declared().client_info
+    }
+
+    /// What lists depend on of its client.
+    pub(crate) fn view(&self) -> View {
+        self.client.view()
+    }
+
+    /// Whether no other session has a client that says the same of itself.
+    pub(crate) fn has_a_client_of_its_own(&self) -> bool {
+        self.client.is_alone()
     }
 
     pub(crate) const fn weak(&self) -> &Weak<Self> {
@@ -181,23 +191,53 @@ impl Session {
         self.claims.idle_seconds as u64
     }
 
-    pub(crate) fn upstreams(&self) -> &[Upstream] {
-        &self.upstreams
+    /// The way to a backend, made if it was not needed before.
+    pub(crate) fn upstream(&self, backend: usize) -> Option<Arc<Upstream>> {
+        let at = self.endpoint.backend(backend)?;
+        let make = || Upstream::new(at.clone(), backend, self.log_level(), self.listening.load(Ordering::Acquire));
+        Some(self.work().upstream(backend, make))
     }
 
-    pub(crate) fn upstream(&self, backend: usize) -> Option<&Upstream> {
-        self.upstreams.get(backend)
+    /// The ways to backends that were needed.
+    pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.present_work().map(|work| work.all_upstreams()).unwrap_or_default()
+    }
+
+    /// From now on what backends say unasked is wanted.
+    pub(crate) fn listen(&self) {
+        self.listening.store(true, Ordering::Release);
+        for upstream in self.upstreams() {
+            upstream.listen();
+        }
+    }
+
+    /// The log level that backends are told, now or when they are opened.
+    pub(crate) fn set_log_level(&self, level: &str) {
+        let at = LOG_LEVELS.iter().position(|known| *known == level).and_then(|at| u8::try_from(at + 1).ok());
+        self.log_level.store(at.unwrap_or(0), Ordering::Release);
+        for upstream in self.upstreams() {
+            upstream.set_log_level(level);
+        }
+    }
+
+    fn log_level(&self) -> Option<&'static str> {
+        LOG_LEVELS.get(usize::from(self.log_level.load(Ordering::Acquire)).checked_sub(1)?).copied()
     }
 
     /// Becomes cancelled when the session ends on this node: for good, set aside, or because the node stops.
-    pub(crate) const fn ended(&self) -> &CancellationToken {
-        &self.ended
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        self.ended.get_or_init(CancellationToken::new)
+    }
+
+    /// Whether it has ended on this node.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.get().is_some_and(CancellationToken::is_cancelled)
     }
 
     /// Marks the session as ended for good, and ends it.
     pub(crate) fn mark_terminated(&self) {
         self.terminated.store(true, Ordering::Release);
-        self.ended.cancel();
+        self.ended().cancel();
     }
 
     /// Whether it was ended for good.
@@ -212,12 +252,17 @@ impl Session {
 
     /// Whether nothing would be interrupted if the session were set aside.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.is_idle() && !self.outbox.has_stream()
+        self.present_work().is_none_or(|work| work.is_idle() && !work.outbox.has_stream())
     }
 
     /// Whether no call runs, no question waits and nobody listens.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.pending.is_empty() && self.parked.is_empty() && self.listeners.is_empty()
+        self.present_work().is_none_or(|work| work.is_idle())
+    }
+
+    /// How many calls run, or wait for their client.
+    pub(crate) fn calls(&self) -> usize {
+        self.present_work().map_or(0, |work| work.calls())
     }
 
     pub(crate) fn last_used(&self) -> Timestamp {
@@ -233,31 +278,105 @@ impl Session {
         due && self.last_stored.compare_exchange(stored, now.seconds(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    /// Whether it was used since the store was told.
+    pub(crate) fn was_used_since_noted(&self) -> bool {
+        self.last_used.load(Ordering::Relaxed) > self.last_stored.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn to_record(&self) -> SessionRecord {
-        let mut log_level = None;
         let mut subscriptions = BTreeMap::new();
-        for upstream in &self.upstreams {
-            let (level, uris) = upstream.wishes();
-            log_level = log_level.or(level);
+        for upstream in self.upstreams() {
+            let uris = upstream.subscriptions();
             if !uris.is_empty() {
                 subscriptions.insert(upstream.backend().name().to_string(), uris);
             }
         }
         SessionRecord {
-            log_level,
+            log_level: self.log_level().map(str::to_owned),
             subscriptions,
             owner: self.owner,
             endpoint: self.endpoint.path().to_owned(),
             last_used: self.last_used(),
-            grant: self.grant.clone(),
-            capabilities: self.capabilities.clone(),
-            client_info: self.client_info.clone(),
+            grant: self.grant().map(ToString::to_string),
+            capabilities: self.client_capabilities().clone(),
+            client_info: self.client_info().clone(),
         }
+    }
+
+    /// What it holds, made if nothing was held before.
+    pub(crate) fn work(&self) -> Arc<Work> {
+        let mut slot = self.work_slot();
+        let work = slot.get_or_insert_with(|| {
+            let work = Arc::new(Work::new(self, self.counted_owner()));
+            // Seen by whoever looks for what is at work before anything begins in it.
+            self.workshop.enter(self);
+            if self.is_ended() {
+                work.close();
+            }
+            work
+        });
+        work.note_use();
+        Arc::clone(work)
+    }
+
+    /// What it holds, if there is anything.
+    pub(crate) fn present_work(&self) -> Option<Arc<Work>> {
+        self.work_slot().clone()
+    }
+
+    /// Whether it counts among the sessions at work, and will for the next seconds.
+    pub(crate) fn is_at_work(&self) -> bool {
+        let slot = self.work_slot();
+        let Some(work) = slot.as_ref() else { return false };
+        work.note_use();
+        work.has_place()
+    }
+
+    /// It counts among the sessions at work from now on.
+    pub(crate) fn begin_work(&self, place: Place) {
+        self.work().take_place(place, self);
+    }
+
+    /// Ends what a credential began that was revoked.
+    pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
+        if let Some(work) = self.present_work() {
+            work.revoke(revocation);
+        }
+    }
+
+    /// Gives up what has waited for too long, and gives back what it holds if that is nothing any more.
+    pub(crate) fn tidy(&self) {
+        if let Some(work) = self.present_work() {
+            work.expire();
+        }
+        let mut slot = self.work_slot();
+        let Some(work) = slot.as_mut().and_then(Arc::get_mut) else { return };
+        if work.is_empty() {
+            self.last_number.fetch_max(work.last_number(), Ordering::Relaxed);
+            let given_back = slot.take();
+            self.workshop.leave(self);
+            drop(slot);
+            drop(given_back);
+        }
+    }
+
+    /// Whether it counts for an owner: anonymous callers are many.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted_owner().is_some()
+    }
+
+    /// By whom it is counted; `None` for anonymous callers.
+    fn counted_owner(&self) -> Option<LocalOwner> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Place::counted_owner)
+    }
+
+    fn work_slot(&self) -> MutexGuard<'_, Option<Arc<Work>>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops a child process of some session that does nothing, to make room for one of this session. Tells whether it did.
     pub(crate) async fn free_a_child(&self) -> bool {
-        let idle = self.sessions.upgrade().and_then(|sessions| sessions.take_an_idle_child(self));
+        let idle = self.workshop.sessions.upgrade().and_then(|sessions| sessions.take_an_idle_child(self));
         match idle {
             // Its place is free when the child is gone.
             Some(idle) => idle.close().await,
@@ -268,22 +387,24 @@ impl Session {
 
     /// How many child processes run for this session.
     pub(crate) fn children(&self) -> usize {
-        self.upstreams.iter().filter(|upstream| upstream.holds_a_child()).count()
+        self.upstreams().iter().filter(|upstream| upstream.holds_a_child()).count()
     }
 
     /// Gives up one child process of this session that does nothing; it is started again when it is needed.
     pub(crate) fn take_an_idle_child(&self) -> Option<BackendSession> {
-        let mut children = self.upstreams.iter().filter(|upstream| upstream.holds_a_child());
+        let upstreams = self.upstreams();
+        let mut children = upstreams.iter().filter(|upstream| upstream.holds_a_child());
         children.find_map(|upstream| upstream.give_up_if_idle(self))
     }
 
     /// Ends everything that hangs on the session; its backend sessions are closed before this returns.
     pub(crate) async fn end(&self) {
-        self.ended.cancel();
-        self.outbox.close();
-        self.listeners.close();
-        self.pending.clear();
-        self.parked.clear();
-        futures_util::future::join_all(self.upstreams.iter().map(Upstream::close)).await;
+        self.ended().cancel();
+        let Some(work) = self.present_work() else { return };
+        work.close();
+        work.pending.clear();
+        work.parked.clear();
+        let upstreams = work.all_upstreams();
+        futures_util::future::join_all(upstreams.iter().map(|upstream| upstream.close())).await;
     }
 }

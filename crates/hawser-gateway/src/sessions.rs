@@ -6,13 +6,14 @@
 
 mod draining;
 mod ending;
+mod grants;
 mod pool;
 mod recent;
 mod room;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use hawser_identity::Authenticated;
@@ -27,15 +28,17 @@ use tracing::warn;
 use crate::allowance::Allowance;
 use crate::audit;
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
+use crate::client_kind::{ClientKind, ClientKinds, DECLARED_BYTES_MAX, Declared};
 use crate::config::{Limits, SessionPolicy};
 use crate::endpoint::Endpoint;
 use crate::places::{Full, Place, Places};
 use crate::record::{self, SessionRecord, StoredParts, StoredSession};
-use crate::session::{Session, SessionParts};
+use crate::session::{Session, SessionParts, Workshop};
 
 pub(crate) use pool::{PoolKey, Presence};
 
 use ending::{TOMBSTONE_MARGIN, is_over};
+use grants::OpenedUnder;
 use recent::RecentRevocations;
 
 /// Locks that order restoring and ending of sessions; a session always uses the same one.
@@ -61,7 +64,6 @@ pub(crate) struct SessionsConfig {
 
 /// The sessions of this node.
 pub(crate) struct Sessions {
-    weak: Weak<Sessions>,
     config: SessionsConfig,
     live: papaya::HashMap<SessionKey, Arc<Session>>,
     /// Sessions without an id, which are in `live` as well.
@@ -69,8 +71,14 @@ pub(crate) struct Sessions {
     /// Passed by who adds to the pool.
     pool_gate: tokio::sync::Mutex<()>,
     places: Arc<Places>,
+    /// Of sessions that hold more than themselves.
+    at_work: Arc<Places>,
     listening: Arc<Places>,
-    allowance: Arc<Allowance>,
+    workshop: Arc<Workshop>,
+    clients: Arc<ClientKinds>,
+    grants: OpenedUnder,
+    /// Where the next round through all sessions goes on.
+    swept: AtomicUsize,
     draining: AtomicBool,
     closing: AtomicBool,
     revoked: RecentRevocations,
@@ -91,6 +99,12 @@ pub(crate) enum AdmitError {
     NotNow,
 }
 
+impl From<Full> for AdmitError {
+    fn from(_: Full) -> Self {
+        Self::NotNow
+    }
+}
+
 /// Why no session can be opened.
 #[derive(Debug, Error)]
 pub(crate) enum OpenError {
@@ -106,6 +120,15 @@ pub(crate) enum OpenError {
     Seal(#[from] SealError),
 }
 
+impl From<Full> for OpenError {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Owner => Self::TooManyOfOwner,
+            Full::Total => Self::TooMany,
+        }
+    }
+}
+
 /// A client's `initialize`, as far as a session keeps it.
 #[derive(Debug)]
 pub(crate) struct Opening {
@@ -117,10 +140,13 @@ pub(crate) struct Opening {
 impl Sessions {
     pub(crate) fn new(config: SessionsConfig) -> Arc<Self> {
         Arc::new_cyclic(|weak| Self {
-            weak: weak.clone(),
             places: Places::new(config.policy.per_owner, config.policy.total),
+            at_work: Places::new(config.policy.per_owner, config.policy.at_work),
             listening: Places::new(config.limits.listeners.owner, config.limits.listeners.total),
-            allowance: Allowance::new(config.limits.replay),
+            workshop: Workshop::new(config.limits, Allowance::new(config.limits.replay), weak.clone()),
+            clients: ClientKinds::new(DECLARED_BYTES_MAX),
+            grants: OpenedUnder::default(),
+            swept: AtomicUsize::new(0),
             config,
             live: papaya::HashMap::new(),
             pool: papaya::HashMap::new(),
@@ -175,10 +201,13 @@ impl Sessions {
         let expires = now.plus(policy.lifetime);
         let binding = Binding { endpoint: endpoint.id(), principal: authenticated.principal(), issued: now, expires };
         let (id, owned) = self.ring().mint(&binding, claims, self.entropy())?;
-        let place = self.place(authenticated).await.map_err(|full| match full {
-            Full::Owner => OpenError::TooManyOfOwner,
-            Full::Total => OpenError::TooMany,
-        })?;
+        let place = self.place(authenticated).await?;
+        let declared = Declared {
+            revision: opening.revision,
+            capabilities: opening.capabilities.clone(),
+            client_info: opening.client_info.clone(),
+        };
+        let client = self.clients.of(&declared);
         let record = SessionRecord {
             owner: owned.owner(),
             endpoint: endpoint.path().to_owned(),
@@ -190,9 +219,9 @@ impl Sessions {
             subscriptions: BTreeMap::new(),
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
-        let session = self.insert(&self.session(claims, endpoint, record, expires, place, None)?);
+        let session = self.insert(&self.session(claims, endpoint, record, (client, expires), place, None)?);
         // A revocation that came while the session was being opened found nothing to end.
-        if self.is_revoked(session.grant()).await? {
+        if self.is_revoked(session.grant().map(AsRef::as_ref)).await? {
             self.terminate(&session, "grant_revoked").await?;
         }
         audit::opened(endpoint.name(), owned.owner(), authenticated.client_id());
@@ -216,7 +245,7 @@ impl Sessions {
         }
         let live = self.live.pin().get(&proven.claims().key).cloned();
         // A session that was set aside a moment ago is restored like any that this node does not hold.
-        let session = match live.filter(|session| session.is_terminated() || !session.ended().is_cancelled()) {
+        let session = match live.filter(|session| session.is_terminated() || !session.is_ended()) {
             Some(session) => session,
             None => match self.restore(&proven, endpoint, authenticated).await? {
                 Ok(session) => session,
@@ -244,10 +273,10 @@ impl Sessions {
     ) -> Result<Result<Arc<Session>, Standing>, AdmitError> {
         let claims = *proven.claims();
         // Before the lock: making room takes the lock of another session.
-        let place = self.place(authenticated).await.map_err(|_| AdmitError::NotNow)?;
+        let place = self.place(authenticated).await?;
         let _ordered = self.shard(claims.key).lock().await;
         let held = self.live.pin().get(&claims.key).cloned();
-        if let Some(session) = held.filter(|session| session.is_terminated() || !session.ended().is_cancelled()) {
+        if let Some(session) = held.filter(|session| session.is_terminated() || !session.is_ended()) {
             return Ok(Ok(session));
         }
         match self.stored(proven, endpoint).await? {
@@ -294,10 +323,15 @@ impl Sessions {
             log_level: stored.log_level,
             subscriptions: stored.subscriptions,
         };
-        let expires = proven.expires();
-        let session = self.insert(&self.session(claims, endpoint, record, expires, place, None)?);
+        let declared = Declared {
+            revision: claims.revision,
+            capabilities: record.capabilities.clone(),
+            client_info: record.client_info.clone(),
+        };
+        let client = self.clients.of(&declared);
+        let session = self.insert(&self.session(claims, endpoint, record, (client, proven.expires()), place, None)?);
         // Asked when the session can already be found: a revocation that comes from now on ends it by itself.
-        match self.is_revoked(session.grant()).await {
+        match self.is_revoked(session.grant().map(AsRef::as_ref)).await {
             Ok(false) => Ok(Ok(session)),
             Ok(true) => {
                 self.bury(claims.key, proven.owner(), endpoint.path()).await?;
@@ -318,17 +352,16 @@ impl Sessions {
         claims: SessionClaims,
         endpoint: &Arc<Endpoint>,
         record: SessionRecord,
-        expires: Timestamp,
+        (client, expires): (Arc<ClientKind>, Timestamp),
         place: Place,
         pooled: Option<PoolKey>,
     ) -> Result<Arc<Session>, StoreError> {
         let mut epoch = [0; 8];
         let unavailable = |error: EntropyError| hawser_store::Unavailable { reason: error.to_string() };
         self.entropy().fill(&mut epoch).map_err(unavailable)?;
-        let (share, epoch) = (self.allowance.share(place.counted_owner()), u64::from_be_bytes(epoch));
-        let parts =
-            SessionParts { claims, endpoint: Arc::clone(endpoint), record, expires, place, share, epoch, pooled };
-        Ok(Session::new(parts, &self.config.limits, Weak::clone(&self.weak)))
+        let (endpoint, epoch) = (Arc::clone(endpoint), u64::from_be_bytes(epoch));
+        let parts = SessionParts { claims, endpoint, record, client, expires, place, epoch, pooled };
+        Ok(Session::new(parts, Arc::clone(&self.workshop)))
     }
 
     async fn is_revoked(&self, grant: Option<&str>) -> Result<bool, StoreError> {
@@ -364,6 +397,9 @@ impl Sessions {
 
     /// Puts a session into memory, in place of one of the same id that was set aside.
     fn insert(&self, session: &Arc<Session>) -> Arc<Session> {
+        if let Some(grant) = session.grant() {
+            self.grants.add(grant, session.key());
+        }
         let replaced = self.live.pin().insert(session.key(), Arc::clone(session)).cloned();
         if let Some(replaced) = replaced {
             self.release(&replaced);
@@ -376,6 +412,11 @@ impl Sessions {
         // Only this very object: its successor under the same id is another's to end.
         let _ = self.live.pin().remove_if(&session.key(), |_, held| Arc::ptr_eq(held, session));
         self.forget_pooled(session);
+        if let Some(grant) = session.grant()
+            && !self.live.pin().contains_key(&session.key())
+        {
+            self.grants.remove(grant, session.key());
+        }
         session.ended().cancel();
         session.free_place();
         let session = Arc::clone(session);

@@ -32,7 +32,7 @@ pub(crate) fn forward(owner: Weak<Session>, backend: usize, from: WeakBackendSes
             deliver(&owner, backend, &from, message);
         }
         if let Some(owner) = owner.upgrade() {
-            owner.pending.expire();
+            owner.work().pending.expire();
             if let Some(upstream) = owner.upstream(backend).filter(|upstream| upstream.was_lost()) {
                 owner.endpoint().profiles().lost(backend);
                 upstream.recover(&owner);
@@ -61,24 +61,24 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSess
     } else {
         match translate::notification(notification.clone(), from.server().revision, owner.revision()) {
             // A modern client's streams are its listeners alone; what is said of calls comes with the calls.
-            Some(notification) if owner.is_pooled() => return owner.listeners.tell(backend, &notification),
+            Some(notification) if owner.is_pooled() => return owner.work().listeners.tell(backend, &notification),
             Some(notification) => notification.to_bytes(),
             None => return,
         }
     };
     if matches!(notification.method.as_str(), notification::MESSAGE | notification::PROGRESS)
-        && !owner.outbox.has_stream()
+        && !owner.work().outbox.has_stream()
     {
-        owner.in_flight.attach(backend, |_| Some(Attached::Message(message)));
+        owner.work().in_flight.attach(backend, |_| Some(Attached::Message(message)));
         return;
     }
-    owner.outbox.send_or_keep(&notification.method, &message);
+    owner.work().outbox.send_or_keep(&notification.method, &message);
 }
 
 /// Notes what a change makes stale, before the client can hear of it.
 pub(crate) fn note_change(owner: &Session, backend: usize, from: &BackendSession, notification: &Notification) {
     for kind in lists::changed_by(notification) {
-        owner.lists.changed(backend, *kind, from.server().revision.era());
+        owner.work().lists.changed(backend, *kind, from.server().revision.era());
     }
 }
 
@@ -94,7 +94,8 @@ fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, 
     let along = |client_id: Option<&str>| {
         put_to_client(owner, backend, from, request, client_id, None).map(|put| Attached::Message(put.message))
     };
-    if owner.outbox.send_with(to_stream).is_err() && !owner.in_flight.attach(backend, along) {
+    let work = owner.work();
+    if work.outbox.send_with(to_stream).is_err() && !work.in_flight.attach(backend, along) {
         decline(from, request.id.clone());
     }
 }
@@ -107,10 +108,10 @@ fn deliver_to_modern(owner: &Arc<Session>, backend: usize, from: &BackendSession
     if !may_ask(owner.client_capabilities(), request) {
         return decline(from, id);
     }
-    let shared = owner.is_shared();
-    let put = owner.in_flight.ask_along(backend, shared, from, request);
-    let unclear = shared && owner.in_flight.is_busy_at(backend);
-    if !put && (unclear || !owner.parked.ask_along(backend, from, request)) {
+    let (shared, work) = (owner.is_shared(), owner.work());
+    let put = work.in_flight.ask_along(backend, shared, from, request);
+    let unclear = shared && work.in_flight.is_busy_at(backend);
+    if !put && (unclear || !work.parked.ask_along(backend, from, request)) {
         decline(from, id);
     }
 }
@@ -141,7 +142,7 @@ pub(crate) fn put_to_client(
     if from.server().revision != owner.revision() {
         params = translate::server_request(&request.method, params.as_ref(), owner.revision())?;
     }
-    let number = owner.pending.put(PendingRequest {
+    let number = owner.work().pending.put(PendingRequest {
         backend,
         session: from.clone(),
         own_id: request.id.clone(),
@@ -174,8 +175,9 @@ pub(crate) fn withdraw(owner: &Session, from: &BackendSession, notification: &No
     let params = notification.params.as_ref()?;
     let members = Members::read(params, &["requestId"]).ok()?;
     let own_id = RequestId::from_raw(members.get("requestId")?)?;
-    let number = owner.pending.number_of(from, &own_id)?;
-    owner.pending.forget(number);
+    let work = owner.work();
+    let number = work.pending.number_of(from, &own_id)?;
+    work.pending.forget(number);
     let params = members.replace(&[("requestId", &RawJson::number(number))]);
     Some(Notification::new(notification::CANCELLED, Some(params)).to_bytes())
 }

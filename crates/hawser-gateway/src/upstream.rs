@@ -50,11 +50,12 @@ struct State {
 pub(crate) struct TooManySubscriptions;
 
 impl Upstream {
-    pub(crate) fn new(backend: Backend, position: usize) -> Self {
+    pub(crate) fn new(backend: Backend, position: usize, log_level: Option<&str>, listening: bool) -> Self {
+        let state = State { listening, log_level: log_level.map(str::to_owned), ..State::default() };
         Self {
             backend,
             position,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
             recovering: AtomicBool::new(false),
         }
@@ -107,7 +108,7 @@ impl Upstream {
         // Held before anything else is awaited: who gives up now must not leave a session behind that nobody knows.
         let lost = self.lock().session.replace(session.clone()).is_some();
         let missed = lost || self.recovering.load(Ordering::Acquire);
-        owner.lists.reopened(self.position, missed);
+        owner.work().lists.reopened(self.position, missed);
         owner.endpoint().profiles().heard(self.position, session.server());
         crate::unsolicited::forward(Weak::clone(owner.weak()), self.position, session.downgrade(), unsolicited);
         // A task of its own, so that it ends even if the caller goes away; there is one per opening, not per call.
@@ -122,7 +123,7 @@ impl Upstream {
             let _ = tokio::time::timeout(HEARD_WITHIN, heard).await;
         }
         if missed {
-            owner.listeners.tell_all_of(self.position);
+            owner.work().listeners.tell_all_of(self.position);
         }
         Ok(session)
     }
@@ -164,17 +165,26 @@ impl Upstream {
         self.lock().subscriptions.contains(uri)
     }
 
-    /// What the session's record keeps of it: log level and subscriptions.
-    pub(crate) fn wishes(&self) -> (Option<String>, Vec<String>) {
+    /// The resources that the client is subscribed to here.
+    pub(crate) fn subscriptions(&self) -> Vec<String> {
+        self.lock().subscriptions.iter().cloned().collect()
+    }
+
+    /// Takes over what a record kept.
+    pub(crate) fn restore_subscriptions(&self, subscriptions: Vec<String>) {
+        self.lock().subscriptions = subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect();
+    }
+
+    /// What a new backend session has to be told.
+    fn wishes(&self) -> (Option<String>, Vec<String>) {
         let state = self.lock();
         (state.log_level.clone(), state.subscriptions.iter().cloned().collect())
     }
 
-    /// Takes over what a record kept.
-    pub(crate) fn restore_wishes(&self, log_level: Option<String>, subscriptions: Vec<String>) {
-        let mut state = self.lock();
-        state.log_level = log_level;
-        state.subscriptions = subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect();
+    /// Whether it is as good as a new one.
+    pub(crate) fn is_unused(&self) -> bool {
+        let state = self.lock();
+        state.session.is_none() && state.subscriptions.is_empty() && !self.recovering.load(Ordering::Acquire)
     }
 
     /// Whether the client waits for changes of resources here.
@@ -189,8 +199,9 @@ impl Upstream {
 
     /// Whether a client waits for what this backend says unasked.
     fn is_missed(&self, owner: &Session) -> bool {
+        let work = owner.work();
         let state = self.lock();
-        let heard = owner.outbox.has_stream() || !owner.listeners.is_empty();
+        let heard = work.outbox.has_stream() || !work.listeners.is_empty();
         !state.subscriptions.is_empty() || (state.listening && heard)
     }
 
@@ -222,11 +233,12 @@ impl Upstream {
 
     /// Gives up the backend session if nothing is going on in it.
     pub(crate) fn give_up_if_idle(&self, owner: &Session) -> Option<BackendSession> {
+        let work = owner.work();
         let mut state = self.lock();
-        if owner.in_flight.is_busy_at(self.position)
-            || owner.pending.waits_for(self.position)
-            || owner.parked.waits_for(self.position)
-            || owner.listeners.wait_for(self.position)
+        if work.in_flight.is_busy_at(self.position)
+            || work.pending.waits_for(self.position)
+            || work.parked.waits_for(self.position)
+            || work.listeners.wait_for(self.position)
         {
             return None;
         }
@@ -253,7 +265,7 @@ async fn replay(owner: Weak<Session>, position: usize, session: BackendSession) 
     if alive.pool_key().is_some() && session.era() == Era::Modern {
         return;
     }
-    let Some((log_level, subscriptions)) = alive.upstream(position).map(Upstream::wishes) else { return };
+    let Some((log_level, subscriptions)) = alive.upstream(position).map(|upstream| upstream.wishes()) else { return };
     drop(alive);
     let capabilities = &session.server().capabilities;
     let mut told = Vec::new();
@@ -287,13 +299,13 @@ async fn recover(weak: &Weak<Session>, position: usize) {
                 // Its listeners were told when the backend was opened.
                 return;
             }
-            owner.lists.reopened(position, true);
+            owner.work().lists.reopened(position, true);
             for changed in [
                 notification::TOOLS_LIST_CHANGED,
                 notification::PROMPTS_LIST_CHANGED,
                 notification::RESOURCES_LIST_CHANGED,
             ] {
-                owner.outbox.send_or_keep(changed, &Notification::new(changed, None).to_bytes());
+                owner.work().outbox.send_or_keep(changed, &Notification::new(changed, None).to_bytes());
             }
             return;
         }

@@ -40,9 +40,15 @@ pub(crate) enum NotTaken {
 }
 
 impl<T> Waiting<T> {
-    pub(crate) const fn new(max: usize, patience: Duration) -> Self {
-        let state = State { last: 0, entries: BTreeMap::new() };
+    /// A table whose numbers come after the last that was given before.
+    pub(crate) const fn new(last: u64, max: usize, patience: Duration) -> Self {
+        let state = State { last, entries: BTreeMap::new() };
         Self { state: Mutex::new(state), max, patience }
+    }
+
+    /// The last number that was given.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.lock().last
     }
 
     /// How long each waits.
@@ -155,7 +161,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_something_out_has_it_alone_and_late_is_not_never() {
-        let waiting = Waiting::new(4, PATIENCE);
+        let waiting = Waiting::new(7, 4, PATIENCE);
         let number = waiting.put("a").unwrap();
         assert_eq!(waiting.take_if(number, |_| false), Err(NotTaken::Withheld));
         pass(30).await;
@@ -169,7 +175,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn time_is_up_after_the_patience_and_not_before() {
-        let waiting = Waiting::new(4, PATIENCE);
+        let waiting = Waiting::new(7, 4, PATIENCE);
         waiting.put("a").unwrap();
         pass(50).await;
         waiting.put("b").unwrap();
@@ -183,7 +189,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn there_is_room_for_so_many_and_who_waited_for_long_makes_way_only_where_there_is_none() {
-        let waiting = Waiting::new(2, PATIENCE);
+        let waiting = Waiting::new(7, 2, PATIENCE);
         waiting.put("a").unwrap();
         pass(5).await;
         assert_eq!(waiting.take_longest(Duration::ZERO), None, "there is room");
@@ -195,12 +201,12 @@ mod tests {
         pass(1).await;
         assert_eq!(waiting.take_longest(Duration::from_mins(1)), Some("a"));
         assert!(waiting.put("c").is_ok());
-        assert_eq!(Waiting::<()>::new(0, PATIENCE).take_longest(Duration::ZERO), None);
+        assert_eq!(Waiting::<()>::new(7, 0, PATIENCE).take_longest(Duration::ZERO), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_one_is_changed_if_it_is_clear_which() {
-        let waiting = Waiting::new(4, PATIENCE);
+        let waiting = Waiting::new(7, 4, PATIENCE);
         let first = waiting.put(1).unwrap();
         assert_eq!(waiting.change_only(|value| *value > 0, |value| *value = 7), Some(()));
         assert_eq!(waiting.look(first, |value| Some(*value)), Some(7));

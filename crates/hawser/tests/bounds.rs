@@ -185,12 +185,15 @@ const SESSIONS: &[Row] = &[
         "within one request | 10000 a minute |",
         &[
             ("hawser-gateway/src/ask.rs", "MESSAGES_MAX: usize = 10_000;"),
-            ("hawser-gateway/src/call.rs", "COUNTED_FOR: Duration = Duration::from_mins(1);"),
+            ("hawser-gateway/src/ask.rs", "COUNTED_FOR: Duration = Duration::from_mins(1);"),
         ],
     ),
     (
-        "self-description | 4 KiB each |",
-        &[("hawser-gateway/src/initialize.rs", "DECLARED_BYTES_MAX: usize = 4 * 1024;")],
+        "of all clients that differ | 4 KiB each; 64 MiB |",
+        &[
+            ("hawser-gateway/src/initialize.rs", "DECLARED_BYTES_MAX: usize = 4 * 1024;"),
+            ("hawser-gateway/src/client_kind.rs", "DECLARED_BYTES_MAX: usize = 64 * 1024 * 1024;"),
+        ],
     ),
     (
         "has expired | 30 s |",

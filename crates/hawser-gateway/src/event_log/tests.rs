@@ -8,7 +8,7 @@ use super::*;
 use crate::allowance::Allowance;
 
 fn log(limits: ReplayLimits) -> Arc<EventLog> {
-    EventLog::new(7, Allowance::new(limits).share(None))
+    EventLog::new(Allowance::new(limits).share(None))
 }
 
 fn read(reader: &mut Reader) -> Poll<Option<(u64, Bytes)>> {

@@ -25,7 +25,7 @@ use crate::refusal::Rejection;
 use crate::reply::{self, Body, Work};
 use crate::resumption::Resumable;
 use crate::session::Session;
-use crate::sessions::Presence;
+use crate::sessions::{OpenError, Presence};
 
 impl Inner {
     pub(super) async fn post<B>(
@@ -107,6 +107,7 @@ impl Inner {
             log_level: head.log_level.clone(),
         };
         let session = self.sessions.pooled(endpoint, &authenticated, presence).await?;
+        self.sessions.set_to_work(&session).await.map_err(OpenError::from)?;
         let caller = ModernCaller {
             caller: self.caller(session, &authenticated),
             head,

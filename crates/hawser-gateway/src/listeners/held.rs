@@ -24,11 +24,11 @@ const RELEASED_WITHIN: Duration = Duration::from_secs(10);
 const AT_A_TIME: usize = 16;
 
 /// How many listeners of a session wait for which resource.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct HeldResources {
     counts: Mutex<HashMap<(usize, String), usize>>,
     /// Passed by who changes what a backend is asked for.
-    gates: Vec<tokio::sync::Mutex<()>>,
+    gates: Mutex<HashMap<usize, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// One listener's share in them; given back when dropped.
@@ -40,8 +40,15 @@ pub(crate) struct Hold {
 }
 
 impl HeldResources {
-    pub(crate) fn new(backends: usize) -> Self {
-        Self { counts: Mutex::default(), gates: (0..backends).map(|_| tokio::sync::Mutex::default()).collect() }
+    /// Whether nothing is held, nor being changed.
+    pub(crate) fn is_empty(&self) -> bool {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.values().all(|gate| Arc::strong_count(gate) == 1) && self.lock().is_empty()
+    }
+
+    fn gate(&self, backend: usize) -> Arc<tokio::sync::Mutex<()>> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(gates.entry(backend).or_default())
     }
 
     fn add(&self, backend: usize, uri: &str) {
@@ -72,13 +79,14 @@ impl HeldResources {
 
 /// Subscribes to resources of a session-era backend, as far as it takes that.
 pub(crate) async fn hold(session: &Arc<Session>, upstream: &Upstream, uris: Vec<String>) -> Hold {
-    let (resources, backend) = (&session.listeners.held, upstream.position());
+    let (work, backend) = (session.work(), upstream.position());
+    let resources = &work.listeners.held;
     // Counted before anything is awaited: who gives up now must not leave a subscription behind.
     for uri in &uris {
         resources.add(backend, uri);
     }
     let mut hold = Hold { session: Weak::clone(session.weak()), backend, uris };
-    let Some(gate) = resources.gates.get(backend) else { return hold };
+    let gate = resources.gate(backend);
     let _one_at_a_time = gate.lock().await;
     let until = Instant::now() + SUBSCRIBED_WITHIN;
     let mut asked = Vec::with_capacity(hold.uris.len());
@@ -123,10 +131,11 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let Some(session) = self.session.upgrade() else { return };
-        let held = &session.listeners.held;
+        let work = session.work();
+        let held = &work.listeners.held;
         let mut free = std::mem::take(&mut self.uris);
         free.retain(|uri| held.remove(self.backend, uri));
-        if free.is_empty() || session.ended().is_cancelled() {
+        if free.is_empty() || session.is_ended() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -141,8 +150,10 @@ impl Drop for Hold {
 /// Ends subscriptions that nobody waits for any more. A backend that does not take it tells what nobody is told.
 async fn release(weak: Weak<Session>, backend: usize, free: Vec<String>) {
     let Some(session) = weak.upgrade() else { return };
-    let (held, Some(upstream)) = (&session.listeners.held, session.upstream(backend)) else { return };
-    let Some(gate) = held.gates.get(backend) else { return };
+    let Some(upstream) = session.upstream(backend) else { return };
+    let work = session.work();
+    let held = &work.listeners.held;
+    let gate = held.gate(backend);
     let _one_at_a_time = gate.lock().await;
     let opened = upstream.opened();
     let mut ended = Vec::new();

@@ -10,8 +10,10 @@ use hawser_owner::{EndpointId, LocalOwner};
 use tokio::time::Instant;
 
 use super::cache::{ListCache, Place, View};
+use super::resources::INDEX_AGAIN;
 use super::{LOST_FOR, PATIENCE, PATIENCE_LOST};
 use crate::claims::SessionKey;
+use crate::session::Session;
 
 /// A session's own part in its lists. It holds no list.
 #[derive(Debug)]
@@ -55,14 +57,25 @@ impl View {
 }
 
 impl SessionLists {
-    pub(crate) fn new(
-        cache: Arc<ListCache>,
-        endpoint: EndpointId,
-        owner: LocalOwner,
-        key: SessionKey,
-        view: View,
-    ) -> Self {
-        Self { cache, endpoint, owner, key, view, state: Mutex::default() }
+    pub(crate) fn new(session: &Session) -> Self {
+        let endpoint = session.endpoint();
+        Self {
+            cache: Arc::clone(endpoint.lists()),
+            endpoint: endpoint.id(),
+            owner: session.local_owner(),
+            key: session.key(),
+            view: session.view(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether it knows nothing that would be missed.
+    pub(crate) fn is_empty(&self, now: Instant) -> bool {
+        let state = self.lock();
+        let recent = |at: &Instant, within| now.saturating_duration_since(*at) < within;
+        state.own.is_empty()
+            && !state.looked_up.as_ref().is_some_and(|at| recent(at, INDEX_AGAIN))
+            && !state.hanging.values().any(|at| recent(at, LOST_FOR))
     }
 
     /// Where a backend's list is kept for this session.

@@ -11,18 +11,18 @@ use super::{PATIENCE, Share, has_capability, shares_at_most, shares_known};
 use crate::session::Session;
 
 /// The way to resources that nobody lists is looked up anew at most this often.
-const INDEX_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const INDEX_AGAIN: Duration = Duration::from_secs(5);
 
 /// The backends that may know a resource, the likeliest first.
 pub(crate) async fn route_resource(session: &Arc<Session>, uri: &str) -> Vec<usize> {
-    if let [only] = session.upstreams() {
-        return vec![only.position()];
+    if session.endpoint().backends().len() == 1 {
+        return vec![0];
     }
     let known = (shares_known(session, ListKind::Resources), shares_known(session, ListKind::ResourceTemplates));
     if let Some(backend) = index(session, &known.0, &known.1).route(uri) {
         return vec![backend];
     }
-    if session.lists.may_look_up(INDEX_AGAIN, Instant::now()) {
+    if session.work().lists.may_look_up(INDEX_AGAIN, Instant::now()) {
         let (resources, templates) = tokio::join!(
             shares_at_most(session, ListKind::Resources, INDEX_AGAIN),
             shares_at_most(session, ListKind::ResourceTemplates, INDEX_AGAIN)
@@ -52,9 +52,10 @@ fn index(session: &Session, resources: &[Share], templates: &[Share]) -> Arc<Res
 }
 
 async fn offering_resources(session: &Arc<Session>) -> Vec<usize> {
-    let asked = session.upstreams().iter().map(|upstream| async move {
+    let asked = (0..session.endpoint().backends().len()).map(|backend| async move {
+        let upstream = session.upstream(backend)?;
         let opened = tokio::time::timeout(PATIENCE, upstream.open(session)).await.ok()?.ok()?;
-        has_capability(&opened.server().capabilities, "resources").then_some(upstream.position())
+        has_capability(&opened.server().capabilities, "resources").then_some(backend)
     });
     futures_util::future::join_all(asked).await.into_iter().flatten().collect()
 }

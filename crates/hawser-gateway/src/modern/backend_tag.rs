@@ -11,7 +11,7 @@ pub(crate) struct BackendTag(String);
 impl BackendTag {
     /// The tag of the backend at this position.
     pub(super) fn of(session: &Session, position: usize) -> Option<Self> {
-        session.upstream(position).map(|upstream| Self(upstream.backend().name().to_string()))
+        session.endpoint().backend(position).map(|backend| Self(backend.name().to_string()))
     }
 
     /// Whether it is this one.
@@ -19,9 +19,9 @@ impl BackendTag {
         upstream.backend().name().as_str() == self.0
     }
 
-    /// The way to it, if the endpoint still has it.
-    pub(super) fn find<'a>(&self, session: &'a Session) -> Option<&'a Upstream> {
-        session.upstreams().iter().find(|upstream| self.is(upstream))
+    /// Its position, if the endpoint still has it.
+    pub(super) fn find(&self, session: &Session) -> Option<usize> {
+        session.endpoint().backends().position(|backend| backend.name().as_str() == self.0)
     }
 
     /// Names have at most 32 characters; a longer one would be cut and lead nowhere.

@@ -46,8 +46,7 @@ async fn route(caller: &ModernCaller, request: &Request) -> Result<Option<(usize
     let routed = ["name", "uri", "taskId", "inputResponses", "requestState"];
     let members = Members::read(params, &routed).map_err(|error| Answer::refused(&invalid(&error)))?;
     if let Some(presented) = members.string("taskId") {
-        let task =
-            tasks::open(caller, &presented).and_then(|task| Some((task.backend.find(session)?.position(), task)));
+        let task = tasks::open(caller, &presented).and_then(|task| Some((task.backend.find(session)?, task)));
         return Ok(task.map(|(at, task)| (at, members.replace(&[("taskId", &RawJson::string(&task.own_id))]))));
     }
     if let Some(exposed) = members.string("name")

@@ -30,7 +30,7 @@ use crate::upstream::Upstream;
 pub(super) async fn call(
     caller: &ModernCaller,
     request: &Request,
-    target: &Target<'_>,
+    target: &Target,
     flight: &mut Flight,
     out: &Out,
 ) -> Answer {
@@ -83,7 +83,7 @@ pub(super) async fn call(
 async fn first_round(
     caller: &ModernCaller,
     request: &Request,
-    target: &Target<'_>,
+    target: &Target,
     flight: &mut Flight,
     out: &Out,
 ) -> Answer {
@@ -102,7 +102,7 @@ pub(super) async fn start(
     caller: &ModernCaller,
     request: &Request,
     upstream: &Upstream,
-    target: &Target<'_>,
+    target: &Target,
     own_state: Option<&str>,
     flight: &mut Flight,
     out: &Out,
@@ -207,7 +207,7 @@ fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
     let input_requests = running.questions().iter().filter_map(translated).collect();
     let session = caller.session();
     let call = ParkedCall { running, credential: caller.caller.credential.clone() };
-    let number = match session.parked.park(call) {
+    let number = match session.work().parked.park(call) {
         Ok(number) => number,
         Err(call) => {
             call.running.give_up("too many calls wait for input");
@@ -222,7 +222,7 @@ fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
         seal(caller, request, Waits::Parked { session: session.key(), number })
     };
     let Some(state) = state else {
-        if let Ok(call) = session.parked.take(number, caller.caller.credential.client_id.as_deref()) {
+        if let Ok(call) = session.work().parked.take(number, caller.caller.credential.client_id.as_deref()) {
             call.running.give_up("the client could not be asked");
         }
         return Answer::over("the call could not be kept while it waits for input");
@@ -246,7 +246,7 @@ async fn resume(
         Err(error) => return Answer::refused(&error),
     };
     let session = caller.session();
-    let taken = session.parked.take(number, caller.caller.credential.client_id.as_deref());
+    let taken = session.work().parked.take(number, caller.caller.credential.client_id.as_deref());
     let mut running = match taken {
         Ok(call) => call.running,
         Err(NotParked::Gone) => return not_waiting(),

@@ -22,7 +22,6 @@ use super::{ModernCaller, tasks};
 use crate::listeners::{Hold, Listener, Mailbox, Told, hold};
 use crate::lists::{self, announces};
 use crate::reply::Out;
-use crate::upstream::Upstream;
 
 /// Longest wait for a backend to be reached.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
@@ -67,7 +66,7 @@ pub(super) async fn listen(caller: &ModernCaller, request: &Request, out: &Out) 
 /// Its place among the listeners of the session and of the owner.
 fn enter(caller: &ModernCaller) -> Option<Listener> {
     let place = caller.caller.sessions.listener_place(&caller.caller.principal).ok()?;
-    caller.session().listeners.enter(&caller.caller.credential, place).ok()
+    caller.session().work().listeners.enter(&caller.caller.credential, place).ok()
 }
 
 /// Waits until the stream has to end in an orderly way: the gateway stops, the session is over, or the access token is.
@@ -140,10 +139,10 @@ async fn subscribe(caller: &ModernCaller, wanted: &ListenFilter, mailbox: &Arc<M
     }
     let mut wishes = wishes(caller, wanted, mailbox).await;
     let mut asked = Vec::new();
-    for upstream in session.upstreams() {
-        let wish = wishes.remove(&upstream.position()).unwrap_or_default();
+    for backend in 0..session.endpoint().backends().len() {
+        let wish = wishes.remove(&backend).unwrap_or_default();
         if !lists.is_empty() || !wish.is_empty() {
-            asked.push(serve(caller, upstream, &lists, wish, mailbox));
+            asked.push(serve(caller, backend, &lists, wish, mailbox));
         }
     }
     let served = futures_util::future::join_all(asked).await;
@@ -176,7 +175,7 @@ async fn wishes(caller: &ModernCaller, wanted: &ListenFilter, mailbox: &Mailbox)
     }
     for presented in &wanted.task_ids {
         if let Some(claims) = tasks::open(caller, presented) {
-            let Some(backend) = claims.backend.find(caller.session()).map(Upstream::position) else { continue };
+            let Some(backend) = claims.backend.find(caller.session()) else { continue };
             mailbox.want_tasks_of(backend);
             wishes.entry(backend).or_default().tasks.insert(claims.own_id, presented.clone());
         }
@@ -187,12 +186,13 @@ async fn wishes(caller: &ModernCaller, wanted: &ListenFilter, mailbox: &Mailbox)
 /// Subscribes at one backend.
 async fn serve(
     caller: &ModernCaller,
-    upstream: &Upstream,
+    backend: usize,
     lists: &[ListKind],
     wish: Wish,
     mailbox: &Arc<Mailbox>,
 ) -> Served {
     let session = caller.session();
+    let Some(upstream) = session.upstream(backend) else { return Served::default() };
     upstream.listen();
     let Ok(Ok(opened)) = timeout(REACHED_WITHIN, upstream.open(session)).await else {
         // It is reached again in the background, and what others are listened to for is then told of it, too.
@@ -210,12 +210,12 @@ async fn serve(
         return served;
     }
     if opened.era() == Era::Modern {
-        served.stream = stream::open(session, upstream, wish, mailbox).await;
+        served.stream = stream::open(session, &upstream, wish, mailbox).await;
     } else if !wish.uris.is_empty()
         && can_subscribe(capabilities)
         && is_heard(&opened, notification::RESOURCES_UPDATED).await
     {
-        served.hold = Some(hold(session, upstream, wish.uris).await);
+        served.hold = Some(hold(session, &upstream, wish.uris).await);
     }
     served
 }

@@ -72,9 +72,9 @@ impl ModernCaller {
 }
 
 /// Where a request goes.
-struct Target<'a> {
+struct Target {
     /// The backends that may answer it, the likeliest first.
-    upstreams: Vec<&'a Upstream>,
+    upstreams: Vec<Arc<Upstream>>,
     /// The client's params with the name that the backend itself uses.
     params: RawJson,
     /// `Mcp-Param-*` headers to pass on.
@@ -120,7 +120,7 @@ pub(crate) async fn request(caller: &ModernCaller, request: Request, out: &Out) 
 async fn call(caller: &ModernCaller, request: &Request, out: &Out) -> Answer {
     // The client's ids are its own business: two of its processes may use the same one at the same time.
     let number = RequestId::number(caller.session().next_number());
-    let started = caller.session().in_flight.start(&number, &caller.caller.credential);
+    let started = caller.session().work().in_flight.start(&number, &caller.caller.credential);
     match started {
         // From here on a revocation would find it.
         Ok(_) if caller.was_just_revoked() => Answer::over("the credential was revoked"),
@@ -235,7 +235,7 @@ async fn by_uri(caller: &ModernCaller, request: &Request, flight: &mut Flight, o
         () = session.ended().cancelled() => return Answer::over("the session has ended"),
         backends = lists::route_resource(session, &uri) => backends,
     };
-    let upstreams: Vec<&Upstream> = backends.into_iter().filter_map(|backend| session.upstream(backend)).collect();
+    let upstreams: Vec<_> = backends.into_iter().filter_map(|backend| session.upstream(backend)).collect();
     if upstreams.is_empty() {
         return Answer::refused(&dispatch::resource_not_found(&uri));
     }

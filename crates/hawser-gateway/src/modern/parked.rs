@@ -142,8 +142,14 @@ pub(crate) enum NotParked {
 }
 
 impl ParkedCalls {
-    pub(crate) const fn new(max: usize, patience: Duration) -> Self {
-        Self(Waiting::new(max, patience))
+    /// None that wait yet; numbers come after the last that was given.
+    pub(crate) const fn new(last: u64, max: usize, patience: Duration) -> Self {
+        Self(Waiting::new(last, max, patience))
+    }
+
+    /// The last number that was given.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.0.last_number()
     }
 
     /// How long a call waits.

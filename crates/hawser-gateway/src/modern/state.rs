@@ -51,7 +51,7 @@ pub(super) fn seal(caller: &ModernCaller, request: &Request, waits: Waits) -> Op
         endpoint: caller.session().endpoint().id(),
         principal: &caller.caller.principal,
         issued: now,
-        expires: now.plus(caller.session().parked.patience()),
+        expires: now.plus(caller.session().work().parked.patience()),
     };
     let state = RequestState { request: digest(caller, request)?, waits };
     match sessions.ring().mint(&binding, state, sessions.entropy()) {
@@ -72,7 +72,7 @@ pub(super) fn nonce(caller: &ModernCaller) -> Option<[u8; 16]> {
 /// Spends a state: of many that present it at the same time, on whatever node, one goes on.
 pub(super) async fn use_up(caller: &ModernCaller, nonce: &[u8; 16]) -> Result<(), Answer> {
     // A little longer than the state is good for, for clocks that differ.
-    let ttl = caller.session().parked.patience() + Duration::from_mins(5);
+    let ttl = caller.session().work().parked.patience() + Duration::from_mins(5);
     let spent: Result<bool, StoreError> = async {
         let mark = bytes::Bytes::from_static(b"spent");
         caller.caller.sessions.store().compare_and_set(&row(nonce)?, None, Some(mark), Some(ttl)).await

@@ -1,6 +1,8 @@
 //! The tasks extension for modern clients (`io.modelcontextprotocol/tasks`): passed through, with task ids that are sealed for
 //! their owner. "Authorization MUST be checked on each task request": the seal is opened for the present credential every time.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use hawser_mcp::{Era, ErrorObject, Members, Outcome, RawJson, Request, Revision, code, task, translate};
@@ -66,12 +68,12 @@ pub(super) async fn request(caller: &ModernCaller, request: &Request, flight: &m
     let Some(claims) = open(caller, &presented) else {
         return Answer::refused(&ErrorObject::new(code::INVALID_PARAMS, "there is no such task"));
     };
-    let Some(upstream) = claims.backend.find(caller.session()) else {
+    let Some(upstream) = claims.backend.find(caller.session()).and_then(|at| caller.session().upstream(at)) else {
         return Answer::refused(&ErrorObject::new(code::INVALID_PARAMS, "there is no such task"));
     };
     let params = members.replace(&[("taskId", &RawJson::string(&claims.own_id))]);
-    let target = Target { upstreams: vec![upstream], params, headers: caller.head.params.clone() };
-    let rest = input::start(caller, request, upstream, &target, None, flight, out).await;
+    let target = Target { upstreams: vec![Arc::clone(&upstream)], params, headers: caller.head.params.clone() };
+    let rest = input::start(caller, request, &upstream, &target, None, flight, out).await;
     match rest {
         Rest::Answered(Outcome::Result(result), from) if from.era() == Era::Modern => {
             // Only results that are about the task name it; an acknowledgement does not.

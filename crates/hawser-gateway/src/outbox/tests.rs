@@ -8,7 +8,7 @@ use crate::config::ReplayLimits;
 use crate::places::tests::owner;
 
 fn outbox(streams_max: usize, queue: usize) -> Outbox {
-    let log = EventLog::new(1, Allowance::new(ReplayLimits::default()).share(None));
+    let log = EventLog::new(Allowance::new(ReplayLimits::default()).share(None));
     Outbox::new(log, streams_max, queue)
 }
 
@@ -118,7 +118,7 @@ fn what_a_stream_begins_with_does_not_end_it() {
 #[test]
 fn slow_readers_have_less_room_where_their_owner_has_none() {
     let all = Allowance::new(ReplayLimits { owner_bytes: 2 * QUEUED_BYTES_SHORT, ..ReplayLimits::default() });
-    let of = |name| Outbox::new(EventLog::new(1, all.share(Some(owner(name)))), 1, 256);
+    let of = |name| Outbox::new(EventLog::new(all.share(Some(owner(name)))), 1, 256);
     let (slow, also_slow, other) = (of("alice"), of("alice"), of("bob"));
     let _streams = [&slow, &also_slow, &other].map(|outbox| outbox.open(&Credential::default()));
     let message = Bytes::from(vec![b'x'; QUEUED_BYTES_SHORT]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::Sessions;
+use super::ending::AT_A_STEP;
 use crate::session::Session;
 
 /// Longest wait for backends to let go when the node stops.
@@ -26,14 +27,13 @@ impl Sessions {
     /// gives the calls under way `grace`. Tells how many calls were not done by then.
     pub(crate) async fn drain(&self, grace: Duration) -> usize {
         self.draining.store(true, Ordering::Release);
-        let sessions: Vec<_> = self.live.pin().values().cloned().collect();
-        for session in &sessions {
-            session.outbox.close();
-            session.listeners.close();
+        let at_work: Vec<_> = self.workshop.at_work().iter().filter_map(|session| session.present_work()).collect();
+        for work in &at_work {
+            work.close();
         }
-        let left = futures_util::future::join_all(sessions.iter().map(|session| session.listeners.left()));
+        let left = futures_util::future::join_all(at_work.iter().map(|work| work.listeners.left()));
         let _ = tokio::time::timeout(GOODBYE_LIMIT, left).await;
-        drop(sessions);
+        drop(at_work);
         let _ = tokio::time::timeout(grace, self.nothing_under_way()).await;
         self.under_way()
     }
@@ -47,37 +47,46 @@ impl Sessions {
             }
             while !busy.is_empty() {
                 tokio::time::sleep(LOOK_EVERY).await;
-                busy.retain(|session| calls(session) > 0);
+                busy.retain(|session| session.calls() > 0);
             }
             // A session may have been restored meanwhile, to take an answer.
         }
     }
 
     fn busy(&self) -> Vec<Arc<Session>> {
-        self.live.pin().values().filter(|session| calls(session) > 0).cloned().collect()
+        let mut busy = self.workshop.at_work();
+        busy.retain(|session| session.calls() > 0);
+        busy
     }
 
     /// How many calls are under way.
     pub(crate) fn under_way(&self) -> usize {
-        self.live.pin().values().map(|session| calls(session)).sum()
+        self.workshop.at_work().iter().map(|session| session.calls()).sum()
     }
 
     /// Ends everything that this node holds. The sessions themselves stay valid.
     pub(crate) async fn close(&self) {
         self.draining.store(true, Ordering::Release);
         self.closing.store(true, Ordering::Release);
-        let sessions: Vec<_> = self.live.pin().values().cloned().collect();
-        let ends = sessions.into_iter().map(|session| async move {
-            self.note_use(&session).await;
-            session.end().await;
-        });
-        if tokio::time::timeout(END_LIMIT, futures_util::future::join_all(ends)).await.is_err() {
-            warn!("some backends did not let go in time");
+        let at_work = self.workshop.at_work();
+        let ended = async {
+            let ends = futures_util::future::join_all(at_work.iter().map(|session| session.end()));
+            tokio::join!(ends, self.note_uses());
+        };
+        if tokio::time::timeout(END_LIMIT, ended).await.is_err() {
+            warn!("some backends did not let go in time, or some uses of sessions could not be noted");
         }
     }
-}
 
-/// The calls of a session that run, or wait for their client.
-fn calls(session: &Session) -> usize {
-    session.in_flight.len() + session.parked.len()
+    /// Notes the last use of every session that has been used since the last note.
+    async fn note_uses(&self) {
+        let mut at = Some(0);
+        while let Some(start) = at {
+            let (some, next) = self.places.from(start, AT_A_STEP);
+            let used = some.into_iter().filter(|session| session.was_used_since_noted());
+            let noted = used.map(|session| async move { self.note_use(&session).await });
+            futures_util::future::join_all(noted).await;
+            at = next;
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! How sessions end: by their owner, by revocation, by time, or with the node.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hawser_identity::Authenticated;
@@ -20,6 +20,10 @@ use crate::session::Session;
 pub(super) const TOMBSTONE_MARGIN: Duration = Duration::from_mins(5);
 /// A stream of notifications may outlive its access token by this much.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
+/// Most sessions that are looked at in one go.
+pub(super) const AT_A_STEP: usize = 512;
+/// Most sessions that are looked at in one sweep.
+const SWEPT_MAX: usize = 128 * 1024;
 
 impl Sessions {
     /// Ends a session for good: the tombstone is durable before anything else happens.
@@ -41,11 +45,8 @@ impl Sessions {
     /// opened under the grant.
     pub(crate) async fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
         self.revoked.note(revocation);
-        for session in self.live.pin().values() {
-            session.outbox.revoke(revocation);
-            session.listeners.revoke(revocation);
-            session.in_flight.revoke(revocation);
-            session.parked.revoke(revocation);
+        for session in self.workshop.at_work() {
+            session.revoke(revocation);
         }
         if sessions {
             self.terminate_grant(revocation.grant).await;
@@ -59,9 +60,9 @@ impl Sessions {
     }
 
     async fn terminate_grant(&self, grant: &str) {
-        let opened: Vec<_> =
-            self.live.pin().values().filter(|session| session.grant() == Some(grant)).cloned().collect();
-        for session in opened {
+        let opened = self.grants.of(grant);
+        let live = |key: SessionKey| self.live.pin().get(&key).cloned();
+        for session in opened.into_iter().filter_map(live) {
             // Cut off at once; the tombstone follows. Should the store fail now, the revoked grant itself still keeps the
             // session from being restored.
             session.mark_terminated();
@@ -79,31 +80,48 @@ impl Sessions {
     /// Ends every session whose grant is found revoked.
     pub(crate) async fn recheck_grants(&self) {
         let Some(grants) = &self.config.grants else { return };
-        let opened_under: HashSet<String> =
-            self.live.pin().values().filter_map(|session| session.grant().map(str::to_owned)).collect();
-        for grant in opened_under {
+        let mut last = None;
+        while let Some(grant) = self.grants.next_grant(last.as_deref()) {
             match grants.is_revoked(&grant).await {
                 Ok(true) => self.terminate_grant(&grant).await,
                 Ok(false) => {}
                 Err(error) => warn!(%error, "the grant of a session could not be looked up"),
             }
+            last = Some(grant);
         }
     }
 
-    /// Drops sessions whose time is up from memory. Their ids are refused by time alone.
+    /// Drops sessions whose time is up from memory, and what sessions do not need any more. Their ids are refused by time alone, so
+    /// there is no hurry: each sweep looks at so many of all sessions and goes on where the last one stopped, in steps between
+    /// which others get their turn.
     pub(crate) async fn sweep(&self) {
+        for some in self.workshop.at_work().chunks(AT_A_STEP) {
+            for session in some {
+                session.tidy();
+            }
+            tokio::task::yield_now().await;
+        }
+        let first = self.swept.load(Ordering::Relaxed);
+        let mut at = first;
+        for _ in 0..SWEPT_MAX / AT_A_STEP {
+            let (some, next) = self.places.from(at, AT_A_STEP);
+            self.release_over(some).await;
+            at = next.unwrap_or(0);
+            if next.is_none() && first == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.swept.store(at, Ordering::Relaxed);
+    }
+
+    async fn release_over(&self, some: Vec<Arc<Session>>) {
         let now = self.now();
-        let over: Vec<_> = self.live.pin().values().filter(|session| is_over(session, now)).cloned().collect();
-        for session in over {
+        for session in some.into_iter().filter(|session| is_over(session, now)) {
             let _ordered = self.shard(session.key()).lock().await;
             if is_over(&session, now) {
                 self.release(&session);
             }
-        }
-        for session in self.live.pin().values() {
-            session.pending.expire();
-            session.events.expire();
-            session.parked.expire();
         }
     }
 

@@ -13,8 +13,8 @@ use hawser_owner::{EndpointId, LocalOwner, Owned, PrincipalKind, SealError};
 
 use super::{OpenError, Sessions, is_over};
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
+use crate::client_kind::Declared;
 use crate::endpoint::Endpoint;
-use crate::places::Full;
 use crate::record::SessionRecord;
 use crate::session::Session;
 
@@ -75,10 +75,7 @@ impl Sessions {
             session.touch(now);
             return Ok(owned.map(|_| session));
         }
-        let place = self.place(authenticated).await.map_err(|full| match full {
-            Full::Owner => OpenError::TooManyOfOwner,
-            Full::Total => OpenError::TooMany,
-        })?;
+        let place = self.place(authenticated).await?;
         let _one_at_a_time = self.pool_gate.lock().await;
         if let Some(session) = self.find_pooled(&owned) {
             return Ok(owned.map(|_| session));
@@ -101,8 +98,13 @@ impl Sessions {
             log_level: owned.log_level.clone(),
             subscriptions: std::collections::BTreeMap::new(),
         };
-        let pooled = Some((*owned).clone());
-        let session = self.insert(&self.session(claims, endpoint, record, expires, place, pooled)?);
+        let declared = Declared {
+            revision: claims.revision,
+            capabilities: owned.capabilities.clone(),
+            client_info: owned.client_info.clone(),
+        };
+        let (client, pooled) = (self.clients.of(&declared), Some((*owned).clone()));
+        let session = self.insert(&self.session(claims, endpoint, record, (client, expires), place, pooled)?);
         let replaced = self.pool.pin().insert((*owned).clone(), Arc::clone(&session)).cloned();
         if let Some(replaced) = replaced {
             self.release(&replaced);
@@ -112,7 +114,7 @@ impl Sessions {
 
     fn find_pooled(&self, key: &PoolKey) -> Option<Arc<Session>> {
         let found = self.pool.pin().get(key).cloned()?;
-        (!found.ended().is_cancelled() && !is_over(&found, self.now())).then_some(found)
+        (!found.is_ended() && !is_over(&found, self.now())).then_some(found)
     }
 
     /// Takes a session out of the pool, if it is the one that is there.

@@ -8,7 +8,7 @@ use hawser_identity::Authenticated;
 use hawser_owner::{LocalOwner, Principal, PrincipalKind};
 
 use super::Sessions;
-use crate::places::{Full, Place};
+use crate::places::{Full, Place, Places};
 use crate::session::Session;
 
 /// How many sessions are set aside for one that needs a place, should others be quicker to take what gets free.
@@ -18,20 +18,41 @@ impl Sessions {
     /// A place for one more session. Where none is free a quiet session makes way: it can be restored from its id, so nobody is
     /// logged out; only where all are busy is the new one refused.
     pub(super) async fn place(&self, authenticated: &Authenticated) -> Result<Place, Full> {
+        for _ in 0..MAKING_ROOM_MAX {
+            if self.clients.has_room() {
+                break;
+            }
+            let alone = self.places.some().into_iter().filter(|session| session.has_a_client_of_its_own());
+            self.set_aside(&quietest(alone).ok_or(Full::Total)?).await;
+        }
         let owner = self.ring().local_owner(authenticated.principal());
         let counted = authenticated.principal().kind() != PrincipalKind::Anonymous;
+        self.place_among(&self.places, owner, counted).await
+    }
+
+    /// Lets a session hold more than itself. Sessions at work are fewer than those that are idle: where there are too many, a quiet
+    /// one makes way.
+    pub(crate) async fn set_to_work(&self, session: &Arc<Session>) -> Result<(), Full> {
+        if !session.is_at_work() {
+            let place = self.place_among(&self.at_work, session.local_owner(), session.is_counted()).await?;
+            session.begin_work(place);
+        }
+        Ok(())
+    }
+
+    async fn place_among(&self, places: &Arc<Places>, owner: LocalOwner, counted: bool) -> Result<Place, Full> {
         for _ in 0..MAKING_ROOM_MAX {
-            let full = match self.places.take(owner, counted) {
+            let full = match places.take(owner, counted) {
                 Ok(place) => return Ok(place),
                 Err(full) => full,
             };
-            let quiet = match full {
-                Full::Owner => self.quietest(|session| session.local_owner() == owner),
-                Full::Total => self.quietest(|_| true),
+            let candidates = match full {
+                Full::Owner => places.some_of(owner),
+                Full::Total => places.some(),
             };
-            self.set_aside(&quiet.ok_or(full)?).await;
+            self.set_aside(&quietest(candidates).ok_or(full)?).await;
         }
-        self.places.take(owner, counted)
+        places.take(owner, counted)
     }
 
     /// A place for one more `subscriptions/listen` stream.
@@ -41,7 +62,8 @@ impl Sessions {
 
     /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
     pub(crate) fn take_an_idle_child(&self, except: &Session) -> Option<BackendSession> {
-        let holders: Vec<_> = self.live.pin().values().filter(|session| session.children() > 0).cloned().collect();
+        let mut holders = self.workshop.at_work();
+        holders.retain(|session| session.children() > 0);
         let mut of_owner: HashMap<LocalOwner, usize> = HashMap::new();
         for session in &holders {
             *of_owner.entry(session.local_owner()).or_default() += session.children();
@@ -62,10 +84,9 @@ impl Sessions {
             self.release(session);
         }
     }
+}
 
-    fn quietest(&self, of: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
-        let live = self.live.pin();
-        let quiet = live.values().filter(|session| of(session) && session.is_quiet());
-        quiet.min_by_key(|session| session.last_used()).cloned()
-    }
+/// Of some sessions the one that may be set aside and has not been used for the longest.
+fn quietest(sessions: impl IntoIterator<Item = Arc<Session>>) -> Option<Arc<Session>> {
+    sessions.into_iter().filter(|session| session.is_quiet()).min_by_key(|session| session.last_used())
 }

@@ -83,6 +83,7 @@ impl Outline {
                 ("lifetime", show_duration(settings.sessions.lifetime)),
                 ("per_owner", settings.sessions.per_owner.to_string()),
                 ("total", settings.sessions.total.to_string()),
+                ("at_work", settings.sessions.at_work.to_string()),
             ],
             limits: limits(settings),
             drain: vec![("delay", show_duration(settings.drain.delay)), ("grace", show_duration(settings.drain.grace))],

@@ -200,6 +200,8 @@ pub struct SessionSettings {
     pub per_owner: usize,
     /// Most sessions that are held in memory.
     pub total: usize,
+    /// Most sessions that hold more than themselves: backend sessions, calls, streams.
+    pub at_work: usize,
 }
 
 /// Sizes and times of requests.

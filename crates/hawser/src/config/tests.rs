@@ -92,7 +92,7 @@ auth:
       subject_claim: sub
       tenant_claim: tid
       tenant: 8c6
-sessions: { idle: 24h, lifetime: 7d, per_owner: 100, total: 10000 }
+sessions: { idle: 24h, lifetime: 7d, per_owner: 100, total: 1000000, at_work: 10000 }
 limits: { request_body: 4MiB, response_body: 16MiB, depth: 64, children: 64, request_timeout: 60s, client_answer: 30m }
 "#;
 
@@ -154,7 +154,10 @@ fn every_key_of_the_example_can_be_left_out_and_equals_its_default_or_is_optiona
     assert_eq!(server.access_token_lifetime, Duration::from_mins(10));
     assert_eq!(server.refresh_grace, Duration::from_secs(30));
     assert_eq!(settings.sessions.idle, Duration::from_hours(24));
-    assert_eq!((settings.sessions.per_owner, settings.sessions.total), (100, 10_000));
+    assert_eq!(
+        (settings.sessions.per_owner, settings.sessions.total, settings.sessions.at_work),
+        (100, 1_000_000, 10_000)
+    );
     assert_eq!((settings.limits.request_body, settings.limits.depth, settings.limits.children), (4 << 20, 64, 64));
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
 }
@@ -344,7 +347,7 @@ endpoint default  /mcp → time, web
 backend time      stdio uvx mcp-server-time --token '***' 'a b', names prefix, timeout 1m
 backend web       http http://h/mcp?…, names none, timeout 1m
 log in            embedded authorization server: one-click development login
-sessions          idle 1d, lifetime 7d, per_owner 100, total 10000
+sessions          idle 1d, lifetime 7d, per_owner 100, total 1000000, at_work 10000
 limits            request_body 4MiB, response_body 16MiB, depth 64, children 64, request_timeout 1m, client_answer 30m
 "
     );

@@ -158,8 +158,10 @@ pub(super) struct Sessions {
     pub(super) lifetime: Option<Text>,
     /// Most sessions of one owner that are held in memory. Default: 100.
     pub(super) per_owner: Option<Text>,
-    /// Most sessions that are held in memory. Default: 10000.
+    /// Most sessions that are held in memory. Default: 1000000.
     pub(super) total: Option<Text>,
+    /// Most sessions that hold more than themselves. Default: 10000.
+    pub(super) at_work: Option<Text>,
 }
 
 /// Sizes and times that requests are held to.

@@ -191,6 +191,7 @@ fn gateway_config(
             lifetime: settings.sessions.lifetime,
             per_owner: settings.sessions.per_owner,
             total: settings.sessions.total,
+            at_work: settings.sessions.at_work,
             one_person: false,
         },
         limits: limits(settings),

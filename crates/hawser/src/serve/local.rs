@@ -58,6 +58,7 @@ impl LocalGateway {
                 lifetime: SESSION_LIFETIME,
                 per_owner: settings.sessions.per_owner,
                 total: settings.sessions.total,
+                at_work: settings.sessions.at_work,
                 one_person: true,
             },
             limits: limits(settings),

@@ -128,7 +128,7 @@ impl Keeper {
                 pause = (pause * 2).min(PAUSE_LONGEST);
                 let Some(session) = self.session.upgrade() else { return };
                 let Some(upstream) = session.upstream(self.backend) else { return };
-                if let Some((exchange, _)) = acknowledged(&session, upstream, &self.wish).await {
+                if let Some((exchange, _)) = acknowledged(&session, &upstream, &self.wish).await {
                     break exchange;
                 }
             };

@@ -78,7 +78,8 @@ pub(super) fn sessions(check: &mut Check<'_>, wire: Option<&Sessions>) -> Sessio
         ("sessions.idle", idle, wire.idle.as_ref()),
         ("sessions.lifetime", lifetime, wire.lifetime.as_ref()),
     );
-    let total = check.count("sessions.total", wire.total.as_ref(), 10_000, 1..=10_000_000);
+    let total = check.count("sessions.total", wire.total.as_ref(), 1_000_000, 1..=10_000_000);
+    let at_work = check.count("sessions.at_work", wire.at_work.as_ref(), 10_000.min(total), 1..=1_000_000);
     // A total below the default leaves no room for the default per owner.
     let per_owner = check.count("sessions.per_owner", wire.per_owner.as_ref(), 100.min(total), 1..=1_000_000);
     if let Some(value) = wire.per_owner.as_ref().filter(|_| per_owner > total) {
@@ -88,7 +89,14 @@ pub(super) fn sessions(check: &mut Check<'_>, wire: Option<&Sessions>) -> Sessio
             format!("it is more than `sessions.total` ({total}) allows for all together"),
         );
     }
-    SessionSettings { idle, lifetime, per_owner, total }
+    if let Some(value) = wire.at_work.as_ref().filter(|_| at_work > total) {
+        check.wrong(
+            "sessions.at_work",
+            value,
+            format!("it is more than `sessions.total` ({total}) allows for all together"),
+        );
+    }
+    SessionSettings { idle, lifetime, per_owner, total, at_work }
 }
 
 pub(super) fn limits(check: &mut Check<'_>, wire: Option<&Limits>) -> LimitSettings {

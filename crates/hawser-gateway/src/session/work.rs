@@ -1,0 +1,171 @@
+//! What a session holds beyond itself while there is anything to hold: calls, streams, questions, backend sessions.
+//!
+//! Most sessions are idle most of the time, so this is made when it is first needed and given back when it is empty again. How
+//! many sessions are at work at a time is bounded; what each may hold is bounded by its parts.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use hawser_owner::LocalOwner;
+use tokio::time::Instant;
+
+use super::Session;
+use crate::allowance::Allowance;
+use crate::claims::SessionKey;
+use crate::config::Limits;
+use crate::credential::Revocation;
+use crate::event_log::EventLog;
+use crate::in_flight::InFlight;
+use crate::listeners::Listeners;
+use crate::lists::SessionLists;
+use crate::modern::ParkedCalls;
+use crate::outbox::Outbox;
+use crate::pending::PendingRequests;
+use crate::places::Place;
+use crate::sessions::Sessions;
+use crate::upstream::Upstream;
+
+/// What all sessions of a node work with.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    pub(crate) limits: Limits,
+    pub(crate) allowance: Arc<Allowance>,
+    pub(crate) sessions: Weak<Sessions>,
+    at_work: papaya::HashMap<SessionKey, Weak<Session>>,
+}
+
+/// What one session holds.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// Among the sessions at work.
+    place: Mutex<Option<Place>>,
+    /// Whether it was asked for since somebody last looked whether it is needed.
+    used: AtomicBool,
+    upstreams: Mutex<BTreeMap<usize, Arc<Upstream>>>,
+    pub(crate) lists: SessionLists,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) outbox: Outbox,
+    pub(crate) pending: PendingRequests,
+    pub(crate) in_flight: InFlight,
+    pub(crate) parked: ParkedCalls,
+    pub(crate) listeners: Listeners,
+}
+
+impl Workshop {
+    pub(crate) fn new(limits: Limits, allowance: Arc<Allowance>, sessions: Weak<Sessions>) -> Arc<Self> {
+        Arc::new(Self { limits, allowance, sessions, at_work: papaya::HashMap::new() })
+    }
+
+    /// The sessions at work.
+    pub(crate) fn at_work(&self) -> Vec<Arc<Session>> {
+        self.at_work.pin().values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(super) fn enter(&self, session: &Session) {
+        self.at_work.pin().insert(session.key(), Weak::clone(session.weak()));
+    }
+
+    pub(super) fn leave(&self, session: &Session) {
+        let _ = self.at_work.pin().remove_if(&session.key(), |_, at_work| Weak::ptr_eq(at_work, session.weak()));
+    }
+}
+
+impl Work {
+    /// For a session of which nothing was at work: numbers go on after the last that it gave.
+    pub(super) fn new(session: &Session, owner: Option<LocalOwner>) -> Self {
+        let (limits, after) = (&session.workshop.limits, session.last_number.load(Ordering::Relaxed));
+        let events = EventLog::after(after, session.workshop.allowance.share(owner));
+        Self {
+            place: Mutex::default(),
+            used: AtomicBool::new(true),
+            upstreams: Mutex::default(),
+            lists: SessionLists::new(session),
+            outbox: Outbox::new(Arc::clone(&events), limits.streams, limits.stream_queue),
+            events,
+            pending: PendingRequests::new(after, limits.pending, limits.client_answer),
+            in_flight: InFlight::new(limits.in_flight),
+            parked: ParkedCalls::new(after, limits.parked, limits.client_answer),
+            listeners: Listeners::new(limits.listeners.session),
+        }
+    }
+
+    /// It counts among the sessions at work from now on, as long as it is there.
+    pub(super) fn take_place(&self, place: Place, session: &Session) {
+        place.seat(session.weak());
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(place);
+    }
+
+    pub(super) fn has_place(&self) -> bool {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(super) fn note_use(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// The way to a backend, made if it was not needed before.
+    pub(super) fn upstream(&self, backend: usize, make: impl FnOnce() -> Upstream) -> Arc<Upstream> {
+        Arc::clone(self.upstreams().entry(backend).or_insert_with(|| Arc::new(make())))
+    }
+
+    /// The ways to backends that were needed.
+    pub(super) fn all_upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.upstreams().values().cloned().collect()
+    }
+
+    fn upstreams(&self) -> MutexGuard<'_, BTreeMap<usize, Arc<Upstream>>> {
+        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no call runs, no question waits and nobody listens.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.pending.is_empty() && self.parked.is_empty() && self.listeners.is_empty()
+    }
+
+    /// How many calls run, or wait for their client.
+    pub(super) fn calls(&self) -> usize {
+        self.in_flight.len() + self.parked.len()
+    }
+
+    /// Gives up what has waited, or is kept, for too long.
+    pub(super) fn expire(&self) {
+        self.pending.expire();
+        self.events.expire();
+        self.parked.expire();
+    }
+
+    /// Ends what a credential began that was revoked.
+    pub(super) fn revoke(&self, revocation: &Revocation<'_>) {
+        self.outbox.revoke(revocation);
+        self.listeners.revoke(revocation);
+        self.in_flight.revoke(revocation);
+        self.parked.revoke(revocation);
+    }
+
+    /// Whether nothing would be lost without it. What was used since the last look is used again soon.
+    pub(super) fn is_empty(&mut self) -> bool {
+        let unused = |upstream: &mut Arc<Upstream>| Arc::get_mut(upstream).is_some_and(|upstream| upstream.is_unused());
+        let upstreams = self.upstreams.get_mut().unwrap_or_else(PoisonError::into_inner);
+        !std::mem::take(self.used.get_mut())
+            && upstreams.values_mut().all(unused)
+            && self.in_flight.is_empty()
+            && self.pending.is_empty()
+            && self.parked.is_empty()
+            && self.listeners.is_unused()
+            && self.outbox.is_empty()
+            && self.events.is_empty()
+            && self.lists.is_empty(Instant::now())
+    }
+
+    /// The highest number that any part of it has given.
+    pub(super) fn last_number(&self) -> u64 {
+        self.pending.last_number().max(self.parked.last_number()).max(self.events.last_stream())
+    }
+
+    /// Lets nothing begin any more.
+    pub(crate) fn close(&self) {
+        self.outbox.close();
+        self.listeners.close();
+    }
+}
