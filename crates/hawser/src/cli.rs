@@ -31,6 +31,9 @@ pub enum Command {
     /// Work with the users of the embedded authorization server.
     #[command(subcommand)]
     User(UserCommand),
+    /// Work with the key ring: replace keys while gateways run.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Work with configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -53,6 +56,86 @@ pub enum UserCommand {
   hawser user hash-password
   printf %s \"$PASSWORD\" | hawser user hash-password")]
     HashPassword,
+}
+
+/// `hawser keys …`
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a new key ring: print it, or write it to a new file.
+    Generate(KeyArgs),
+    /// Show the keys, their states, and how long each is needed. Never shows a secret.
+    #[command(after_help = "Examples:
+  hawser keys list
+  hawser keys list --config /etc/hawser/hawser.yaml
+  hawser keys list /etc/hawser/key-ring.json --json")]
+    List(RingArgs),
+    /// Publish a new key: it opens, and does not seal yet.
+    #[command(after_help = "Examples:
+  hawser keys add
+  hawser keys add /etc/hawser/key-ring.json")]
+    Add(RingArgs),
+    /// Let a key seal from now on. The one that did is retired.
+    Activate(KeyStepArgs),
+    /// Retire a published key that is not to be activated after all.
+    Retire(KeyStepArgs),
+    /// Remove a key that does not seal: what was sealed with it is refused.
+    Remove(RemoveKeyArgs),
+}
+
+/// Where the key ring is.
+#[derive(Debug, Args)]
+pub struct RingArgs {
+    /// The key ring; by default the one of the configuration, which is key-ring.json in the data folder if it names none.
+    pub file: Option<PathBuf>,
+    /// The configuration file, which also says how long keys are needed; hawser.yaml in the current folder by default.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for the key ring and the store.
+    #[arg(long, value_name = "DIR", env = "HAWSER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A step that one key takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hawser keys activate 2918471023
+  hawser keys retire 2918471023 /etc/hawser/key-ring.json")]
+pub struct KeyStepArgs {
+    /// The key's id, as `hawser keys list` shows it.
+    pub id: u32,
+    /// Where the ring is.
+    #[command(flatten)]
+    pub ring: RingArgs,
+}
+
+/// `hawser keys remove`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hawser keys remove 2918471023
+  hawser keys remove 2918471023 --force --config /etc/hawser/hawser.yaml")]
+pub struct RemoveKeyArgs {
+    /// Which key, and where the ring is.
+    #[command(flatten)]
+    pub step: KeyStepArgs,
+    /// Remove a key that is still needed: what was sealed with it is lost at once.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `hawser keys generate`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hawser keys generate
+  hawser keys generate /etc/hawser/key-ring.json")]
+pub struct KeyArgs {
+    /// The file to write; it must not be there yet. Without it the key ring is printed.
+    pub file: Option<PathBuf>,
+    /// Print JSON about the file.
+    #[arg(long, requires = "file")]
+    pub json: bool,
 }
 
 /// `hawser config …`

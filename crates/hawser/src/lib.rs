@@ -6,6 +6,8 @@ pub mod console;
 pub mod demo;
 pub mod example_server;
 pub mod failure;
+mod key_ring_file;
+pub mod keys;
 pub mod probe;
 pub mod serve;
 pub mod stdio;

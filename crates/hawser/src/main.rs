@@ -9,7 +9,7 @@ use hawser::config::{self, Outline, Overrides};
 use hawser::console::Paint;
 use hawser::failure::{EXIT_USAGE, Failure};
 use hawser::serve::ServeOptions;
-use hawser::{telemetry, user};
+use hawser::{keys, telemetry, user};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -37,6 +37,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => hawser::demo::run(&args),
         Command::Probe(args) => hawser::probe::run(&args),
         Command::ExampleServer { server } => hawser::example_server::run(server),
+        Command::Keys(command) => print(&keys::run(&command)?),
         Command::User(UserCommand::HashPassword) => print(&format!("{}\n", user::hash_password()?)),
         Command::Config(ConfigCommand::Check(args)) => check(args),
     }

@@ -23,7 +23,7 @@ pub struct Settings {
     /// Where state is kept.
     pub store: StoreKind,
     /// The key ring, if it is configured and not made in the data folder.
-    pub key_ring: Option<KeyRingDocument>,
+    pub key_ring: Option<KeyRingSettings>,
     /// Browser origins besides the public URL's own.
     pub allowed_origins: Vec<String>,
     /// `Host` names besides the public URL's: a name or a name and port, in lower case.
@@ -58,6 +58,15 @@ impl Settings {
     pub fn backends_of<'a>(&'a self, endpoint: &'a EndpointSettings) -> impl Iterator<Item = &'a BackendSettings> {
         self.backends.iter().filter(|backend| endpoint.backends.contains(&backend.name))
     }
+}
+
+/// A key ring that is configured.
+#[derive(Debug)]
+pub struct KeyRingSettings {
+    /// The keys, as they were when the configuration was read.
+    pub document: KeyRingDocument,
+    /// The file they come from, which may change while the gateway runs; `None` if they come from the environment.
+    pub file: Option<PathBuf>,
 }
 
 /// Where state is kept.

@@ -24,6 +24,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::health::Health;
 use super::http::Service;
 use super::issuer::Embedded;
+use super::key_ring::{LoadedRing, RingFile};
 use super::lifecycle::Lifecycle;
 use super::revocations::Revocations;
 use super::{key_ring, storage};
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) revocations: Option<Revocations>,
     /// Whether other nodes share the store.
     pub(super) others: bool,
+    pub(super) ring: Arc<KeyRing>,
+    pub(super) ring_file: Option<Arc<RingFile>>,
 }
 
 /// Builds everything. Nothing is connected to yet.
@@ -53,7 +56,7 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
     let clock: Clock = Arc::new(|| Timestamp::from(SystemTime::now()));
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
     let store = storage::open(settings)?;
-    let ring = Arc::new(key_ring::load(settings, entropy.as_ref())?);
+    let LoadedRing { ring, file: ring_file } = key_ring::load(settings, entropy.as_ref())?;
     let url = settings.public_url_when_bound(bound);
     let resources = resources(settings, &url)?;
 
@@ -74,7 +77,7 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
     let dependencies = GatewayDependencies {
         authenticator: Arc::clone(&authenticator),
         grants: embedded.map(|embedded| embedded as Arc<dyn Grants>),
-        ring,
+        ring: Arc::clone(&ring),
         store: Arc::clone(&store),
         clock,
         entropy,
@@ -97,7 +100,7 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
         health: Health::new(life.clone(), Arc::clone(&store)),
         life: life.clone(),
     };
-    Ok(Parts { service, gateway, revocations, others: store.is_shared() })
+    Ok(Parts { service, gateway, revocations, others: store.is_shared(), ring, ring_file })
 }
 
 fn resources(settings: &Settings, url: &str) -> Result<Vec<Resource>, Failure> {

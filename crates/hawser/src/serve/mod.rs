@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use hawser_gateway::BackendReport;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::drain::Serving;
@@ -51,6 +52,7 @@ pub fn run(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
 
 async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
     let signals = Signals::listen()?;
+    let hang_up = hang_up()?;
     let listener = listen(settings.listen).await?;
     let bound =
         listener.local_addr().map_err(|error| Failure::run(format!("cannot tell the bound address: {error}")))?;
@@ -63,6 +65,7 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
         async move { gateway.run().await }
     });
     let revoked = parts.revocations.map(|revocations| tokio::spawn(revocations.follow()));
+    let keys = tokio::spawn(key_ring::follow(parts.ring_file, parts.ring, hang_up));
     let stop_listening = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, parts.service, stop_listening.clone()));
     life.enter(Phase::Ready);
@@ -72,10 +75,16 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
     let serving = Serving { gateway, life, stop_listening, server, others: parts.others };
     let stopped = serving.stop(settings.drain, &signals).await;
     beside.abort();
+    keys.abort();
     if let Some(revoked) = revoked {
         revoked.abort();
     }
     stopped
+}
+
+/// Before anything that takes time: a signal that comes while the gateway starts must not end it.
+fn hang_up() -> Result<Signal, Failure> {
+    signal(SignalKind::hangup()).map_err(|error| Failure::run(format!("cannot wait for signals: {error}")))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -127,7 +136,6 @@ fn describe(listening: &mut Listening, report: BackendReport) {
 }
 
 pub(crate) fn stop_on_signal(stop: &CancellationToken) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
     let cannot = |error: std::io::Error| Failure::run(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;

@@ -13,7 +13,7 @@ use super::overrides::Overrides;
 use super::problem::{Problem, Source};
 use super::redact;
 use super::secret::{Reference, Surroundings, resolve};
-use super::settings::{Settings, StoreKind};
+use super::settings::{KeyRingSettings, Settings, StoreKind};
 use super::suggest;
 use super::wire::{File, Text};
 
@@ -124,16 +124,20 @@ pub(super) fn validate(
 }
 
 /// The key ring is never written into the configuration itself: that file is copied around and looked at.
-fn key_ring(check: &mut Check<'_>, file: &File) -> Option<KeyRingDocument> {
+fn key_ring(check: &mut Check<'_>, file: &File) -> Option<KeyRingSettings> {
     let value = file.key_ring.as_ref()?;
     let source = Source::of(value);
-    if matches!(Reference::of(&value.value), Reference::Literal(_)) {
-        let problem = Problem::new(source, "`key_ring` is not a reference");
-        check.problem(
-            problem.help("write `env:NAME` or `file:PATH`; the keys do not belong into the configuration itself"),
-        );
-        return None;
-    }
+    let file = match Reference::of(&value.value) {
+        Reference::File(path) => Some(check.around.path(path)),
+        Reference::Variable(_) => None,
+        Reference::Literal(_) => {
+            let problem = Problem::new(source, "`key_ring` is not a reference");
+            check.problem(
+                problem.help("write `env:NAME` or `file:PATH`; the keys do not belong into the configuration itself"),
+            );
+            return None;
+        }
+    };
     let secret = check.secret("key_ring", &source, &value.value)?;
     let wrong = |what: String| {
         Problem::new(source.clone(), format!("`key_ring` leads to {what}"))
@@ -148,7 +152,7 @@ fn key_ring(check: &mut Check<'_>, file: &File) -> Option<KeyRingDocument> {
         }
     };
     match KeyRing::try_from(&document) {
-        Ok(_) => Some(document),
+        Ok(_) => Some(KeyRingSettings { document, file }),
         Err(error) => {
             check.problem(wrong(format!("a key ring that cannot be used: {error}")));
             None
