@@ -30,6 +30,10 @@ impl Audit<'_> {
         tracing::warn!(target: "hawser::audit", event = "login_refused", reason, %address);
     }
 
+    pub(crate) fn logout(&self, subject: &str, grants: usize) {
+        tracing::info!(target: "hawser::audit", event = "logout", owner = self.owner(subject), grants);
+    }
+
     pub(crate) fn consent(&self, subject: &str, client: &str, approved: bool) {
         tracing::info!(target: "hawser::audit", event = "consent", owner = self.owner(subject), client, approved);
     }

@@ -11,7 +11,7 @@ use crate::authorize_request::{AuthorizationRequest, ErrorRedirect, RequestError
 use crate::browser_session::{BrowserCookie, Login, shown_user};
 use crate::client::Client;
 use crate::form::Parameters;
-use crate::grant::{CodeRecord, Grant, Stage};
+use crate::grant::{CodeRecord, Grant, Stage, grant_of_code};
 use crate::pages::{BrowserError, ConsentPage, LoginPage, page, see_other, style};
 use crate::pending::{HiddenFields, Waits};
 use crate::redirect_uri::{self, RedirectKind};
@@ -34,13 +34,13 @@ pub(crate) async fn by_query(State(server): State<Arc<AuthServer>>, request: Req
 /// answer to it would replace the one of a user who is logged in; so the browser is sent on to ask with GET, which does.
 pub(crate) async fn by_form(State(server): State<Arc<AuthServer>>, request: Request) -> Response {
     let answer = match browser_form(request).await {
-        Ok((_, parameters)) => server.ask_with_get(&parameters),
+        Ok((_, parameters)) => server.ask_with_get("/oauth/authorize", &parameters),
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(|error| error.into_response_with(&server.config.issuer))
 }
 
-fn parameters(text: &[u8]) -> Result<Parameters, BrowserError> {
+pub(crate) fn parameters(text: &[u8]) -> Result<Parameters, BrowserError> {
     if text.len() > REQUEST_BYTES_MAX {
         return Err(TOO_LONG);
     }
@@ -48,7 +48,7 @@ fn parameters(text: &[u8]) -> Result<Parameters, BrowserError> {
 }
 
 const TOO_LONG: BrowserError = BrowserError::Page(StatusCode::URI_TOO_LONG, "The request of the app is too long.");
-const UNREADABLE: BrowserError = BrowserError::Page(StatusCode::BAD_REQUEST, "The request cannot be read.");
+pub(crate) const UNREADABLE: BrowserError = BrowserError::Page(StatusCode::BAD_REQUEST, "The request cannot be read.");
 
 /// The form that a browser sends to one of the pages.
 pub(crate) async fn browser_form(request: Request) -> Result<(HeaderMap, Parameters), BrowserError> {
@@ -78,12 +78,13 @@ impl AuthServer {
         }
     }
 
-    fn ask_with_get(&self, parameters: &Parameters) -> Result<Response, BrowserError> {
+    /// Sends the browser on to ask the same with GET.
+    pub(crate) fn ask_with_get(&self, path: &str, parameters: &Parameters) -> Result<Response, BrowserError> {
         let query = parameters.encode();
         if query.len() > REQUEST_BYTES_MAX {
             return Err(TOO_LONG);
         }
-        Ok(see_other(&format!("{}?{query}", self.url("/oauth/authorize"))))
+        Ok(see_other(&format!("{}?{query}", self.url(path))))
     }
 
     fn ask_for_login(
@@ -136,7 +137,7 @@ impl AuthServer {
         request: &AuthorizationRequest,
     ) -> Result<Response, BrowserError> {
         if !request.prompt.consent && self.consent_is_remembered(&login.subject, client, request).await? {
-            return self.answer_with_code(login, request).await;
+            return self.answer_with_code(cookie, login, request).await;
         }
         if request.prompt.none {
             return Err(refuse(request, "consent_required", "the user has to be asked"));
@@ -175,6 +176,7 @@ impl AuthServer {
     /// The user granted it: a code for the client (OAuth 2.1 section 4.1.2).
     pub(crate) async fn answer_with_code(
         &self,
+        cookie: &BrowserCookie,
         login: &Login,
         request: &AuthorizationRequest,
     ) -> Result<Response, BrowserError> {
@@ -194,6 +196,11 @@ impl AuthServer {
             stage: Stage::Pending,
         };
         let code = self.begin_grant(grant).await?;
+        if !self.note_grant(cookie, grant_of_code(&code)).await? {
+            // The user logged out meanwhile, here or in another window.
+            self.end_grant(grant_of_code(&code), "logged_out").await?;
+            return Err(BrowserError::STALE);
+        }
         let mut parameters = vec![("code", code.as_str())];
         if let Some(state) = &request.state {
             parameters.push(("state", state));

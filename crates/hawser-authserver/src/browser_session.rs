@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hawser_owner::{EntropyError, Timestamp};
-use hawser_store::StoreError;
+use hawser_store::{StoreError, Unavailable};
 use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +25,19 @@ pub(crate) struct Login {
     pub(crate) subject: String,
     pub(crate) auth_time: Timestamp,
     expires: Timestamp,
+    /// The grants that were made in it, the oldest first.
+    #[serde(default)]
+    grants: Vec<String>,
 }
 
 impl Row for Login {
     const FAMILY: &'static str = "as-login";
 }
+
+/// Most grants of one login that are known. One more ends the oldest, so that logging out ends all there are.
+const GRANTS_MAX: usize = 256;
+/// How often a compare-and-set is tried: far more than windows of one browser race in earnest.
+const ATTEMPTS: usize = 32;
 
 /// The value of the cookie.
 #[derive(Clone, PartialEq, Eq)]
@@ -120,10 +128,58 @@ impl AuthServer {
         let cookie = self.new_cookie()?;
         let now = self.now();
         let lifetime = self.config.login_lifetime;
-        let login = Login { subject: subject.to_owned(), auth_time: now, expires: now.plus(lifetime) };
+        // Who logs in again is still to be logged out of what was granted before.
+        let before = self.rows.get::<Login>(&old.digest()).await?;
+        let same = before.as_ref().filter(|before| before.row.subject == subject);
+        let grants = same.map(|before| before.row.grants.clone()).unwrap_or_default();
+        let login = Login { subject: subject.to_owned(), auth_time: now, expires: now.plus(lifetime), grants };
         self.rows.put(&cookie.digest(), &login, Some(lifetime)).await?;
         self.rows.delete::<Login>(&old.digest()).await?;
         Ok(cookie)
+    }
+
+    /// Takes down that a grant was made in this login. Tells whether there still is one.
+    pub(crate) async fn note_grant(&self, cookie: &BrowserCookie, grant: &str) -> Result<bool, StoreError> {
+        let id = cookie.digest();
+        for _ in 0..ATTEMPTS {
+            let Some(loaded) = self.rows.get::<Login>(&id).await? else { return Ok(false) };
+            let mut next = loaded.row.clone();
+            next.grants.push(grant.to_owned());
+            let too_many = next.grants.len() > GRANTS_MAX;
+            let oldest = too_many.then(|| next.grants.remove(0));
+            if self.rows.replace(&id, &loaded, &next, Some(next.expires.since(self.now()))).await? {
+                if let Some(oldest) = oldest {
+                    self.end_grant(&oldest, "too_many_of_one_login").await?;
+                }
+                return Ok(true);
+            }
+        }
+        Err(Unavailable { reason: "a login changed too often to be written".to_owned() }.into())
+    }
+
+    /// Ends a login with the grants that were made in it. The grants first: should the store fail in between, the login is still
+    /// there to try again.
+    pub(crate) async fn end_login(&self, cookie: &BrowserCookie) -> Result<(), StoreError> {
+        let id = cookie.digest();
+        for _ in 0..ATTEMPTS {
+            let Some(loaded) = self.rows.get::<Login>(&id).await? else { return Ok(()) };
+            for grant in &loaded.row.grants {
+                self.end_grant(grant, "logged_out").await?;
+            }
+            // One that was made meanwhile is in the row, and ended in the next round.
+            if self.rows.remove(&id, &loaded).await? {
+                self.audit().logout(&loaded.row.subject, loaded.row.grants.len());
+                return Ok(());
+            }
+        }
+        Err(Unavailable { reason: "a login changed too often to be ended".to_owned() }.into())
+    }
+
+    /// The header that takes the cookie back.
+    pub(crate) fn remove_cookie(&self) -> Option<HeaderValue> {
+        let secure = if self.issuer_url.scheme() == "https" { "; Secure" } else { "" };
+        HeaderValue::from_str(&format!("{}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{secure}", self.cookie_name()))
+            .ok()
     }
 }
 

@@ -29,6 +29,9 @@ pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) name: Option<String>,
     pub(crate) redirect_uris: Vec<String>,
+    /// Where its users may be sent after they logged out.
+    #[serde(default)]
+    pub(crate) post_logout_redirect_uris: Vec<String>,
     pub(crate) auth_method: AuthMethod,
     /// Whether it left the method to the server: then its secret is good in the header and in the body.
     #[serde(default)]

@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use crate::authorize::{browser_form, refuse};
+use crate::authorize_request::AuthorizationRequest;
 use crate::browser_session::{BrowserCookie, Login};
 use crate::form::Parameters;
 use crate::pages::BrowserError;
@@ -40,7 +41,7 @@ impl AuthServer {
     }
 
     async fn take_decision(&self, headers: &HeaderMap, form: &Parameters) -> Result<Response, BrowserError> {
-        let (_, login, pending) = self.waiting_for_consent(headers, form).await?;
+        let (cookie, login, pending) = self.waiting_for_consent(headers, form).await?;
         let field = |name| form.one(name).map_err(|_| BrowserError::STALE);
         if !pending.has_csrf(field("csrf")?) {
             return Err(BrowserError::STALE);
@@ -61,7 +62,7 @@ impl AuthServer {
             return Err(refuse(request, "access_denied", "the user said no"));
         }
         self.remember_consent(&login.subject, &client, request).await?;
-        self.answer_with_code(&login, request).await
+        self.answer_with_code(&cookie, &login, request).await
     }
 
     /// The request that this browser's user is to decide on; there is one only after a login.
@@ -69,10 +70,11 @@ impl AuthServer {
         &self,
         headers: &HeaderMap,
         parameters: &Parameters,
-    ) -> Result<(BrowserCookie, Login, Pending), BrowserError> {
+    ) -> Result<(BrowserCookie, Login, Pending<AuthorizationRequest>), BrowserError> {
         let cookie = self.cookie(headers).ok_or(BrowserError::STALE)?;
         let sealed = parameters.one("request").ok().flatten().ok_or(BrowserError::STALE)?;
-        let pending = self.open_pending(sealed, Waits::ForConsent, &cookie).ok_or(BrowserError::STALE)?;
+        let pending =
+            self.open_pending::<AuthorizationRequest>(sealed, Waits::ForConsent, &cookie).ok_or(BrowserError::STALE)?;
         let login = self.login_of(&cookie).await?.ok_or(BrowserError::STALE)?;
         Ok((cookie, login, pending))
     }

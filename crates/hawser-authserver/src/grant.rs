@@ -321,6 +321,20 @@ impl AuthServer {
         Err(Unavailable { reason: "a grant changed too often to be revoked".to_owned() }.into())
     }
 
+    /// Ends a grant whose code may not have been redeemed yet: then it never will be.
+    pub(crate) async fn end_grant(&self, id: &str, reason: &str) -> Result<(), StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some(loaded) = self.grant(id).await? else { return Ok(()) };
+            if loaded.row.stage != Stage::Pending {
+                return self.revoke(id, reason).await;
+            }
+            if self.rows.remove(id, &loaded).await? {
+                return Ok(());
+            }
+        }
+        Err(Unavailable { reason: "a grant changed too often to be ended".to_owned() }.into())
+    }
+
     /// Refuses one access token from now on, and tells everyone. The grant stands.
     pub(crate) async fn deny_access_token(&self, id: &str, jti: &str, exp: u64) -> Result<(), StoreError> {
         let ttl = Timestamp::from_seconds(exp).since(self.now()) + MARGIN;
@@ -367,6 +381,11 @@ impl AuthServer {
         }
         Err(Unavailable { reason: "a grant changed too often to be read".to_owned() }.into())
     }
+}
+
+/// The id of the grant that a code of ours belongs to.
+pub(crate) fn grant_of_code(code: &str) -> &str {
+    code.split_once('.').map_or(code, |(id, _)| id)
 }
 
 /// A policy for the end of a family, which depends on none.

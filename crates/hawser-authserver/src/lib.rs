@@ -7,6 +7,7 @@
 //! - `authorize`, `login`, `consent`: the browser's part (OAuth 2.1 section 4.1, RFC 8707, RFC 9207, OpenID Connect Core);
 //! - `registration`, `client`: dynamic client registration (RFC 7591);
 //! - `token`, `grant`, `family`: codes, access tokens (RFC 9068) and refresh tokens that converge on one head;
+//! - `logout`: OpenID Connect RP-Initiated Logout; it ends the grants that were made in a browser's login;
 //! - `revocation`: RFC 7009; `metadata`: RFC 8414 and OpenID Connect Discovery.
 //!
 //! Decisions are pure functions over explicit time; everything that lasts is a versioned row in the store:
@@ -44,8 +45,10 @@ mod cors;
 mod family;
 mod form;
 mod grant;
+mod id_token_hint;
 mod keys;
 mod login;
+mod logout;
 mod metadata;
 mod pages;
 mod password;

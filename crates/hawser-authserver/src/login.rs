@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use crate::address::{is_from_this_computer, limit_key};
 use crate::audit::Audit;
 use crate::authorize::browser_form;
+use crate::authorize_request::AuthorizationRequest;
 use crate::browser_session::{development_subject, user_subject};
 use crate::form::{self, Parameters};
 use crate::pages::{BrowserError, see_other};
@@ -45,7 +46,8 @@ impl AuthServer {
         let cookie = self.cookie(headers).ok_or(BrowserError::STALE)?;
         let field = |name| form.one(name).map_err(|_| BrowserError::STALE);
         let sealed = field("request")?.ok_or(BrowserError::STALE)?;
-        let pending = self.open_pending(sealed, Waits::ForLogin, &cookie).ok_or(BrowserError::STALE)?;
+        let pending =
+            self.open_pending::<AuthorizationRequest>(sealed, Waits::ForLogin, &cookie).ok_or(BrowserError::STALE)?;
         if !pending.has_csrf(field("csrf")?) {
             return Err(BrowserError::STALE);
         }

@@ -64,6 +64,7 @@ impl AuthServer {
 
     fn openid_metadata(&self) -> Value {
         let mut metadata = self.metadata();
+        metadata["end_session_endpoint"] = self.url("/oauth/logout").into();
         metadata["subject_types_supported"] = json!(["public"]);
         metadata["id_token_signing_alg_values_supported"] = json!(["ES256"]);
         metadata["claims_supported"] = json!(["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce"]);

@@ -54,6 +54,28 @@ pub(crate) struct ConsentPage<'a> {
     pub(crate) resource: &'a str,
 }
 
+/// Asks whether to log out.
+#[derive(Template)]
+#[template(path = "logout.html")]
+pub(crate) struct LogoutPage<'a> {
+    pub(crate) style: &'static str,
+    pub(crate) action: String,
+    pub(crate) request: &'a str,
+    pub(crate) csrf: &'a str,
+    pub(crate) user: &'a str,
+    /// The app that asks for it, if one does.
+    pub(crate) client_name: Option<&'a str>,
+}
+
+/// Says that nobody is logged in.
+#[derive(Template)]
+#[template(path = "logged_out.html")]
+pub(crate) struct LoggedOutPage<'a> {
+    pub(crate) style: &'static str,
+    /// Where an app wants its user back: address and host.
+    pub(crate) back: Option<(&'a str, &'a str)>,
+}
+
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hawser_owner::{EntropyError, Timestamp};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::authorize_request::AuthorizationRequest;
 use crate::browser_session::BrowserCookie;
 use crate::secret::{random_text, same};
 use crate::server::AuthServer;
@@ -27,6 +27,8 @@ const VERSION: u32 = 1;
 pub(crate) enum Waits {
     ForLogin,
     ForConsent,
+    /// Of another kind: a request to log out that waits for a yes.
+    ForLogout,
 }
 
 impl Waits {
@@ -34,15 +36,16 @@ impl Waits {
         match self {
             Self::ForLogin => "as-pending/login",
             Self::ForConsent => "as-pending/consent",
+            Self::ForLogout => "as-pending/logout",
         }
     }
 }
 
 /// A waiting request.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Pending {
+pub(crate) struct Pending<R> {
     v: u32,
-    pub(crate) request: AuthorizationRequest,
+    pub(crate) request: R,
     browser: String,
     csrf: String,
     expires: Timestamp,
@@ -56,16 +59,16 @@ pub(crate) struct HiddenFields {
 
 impl AuthServer {
     /// Seals a request for the browser that holds the cookie.
-    pub(crate) fn seal_pending(
+    pub(crate) fn seal_pending<R: Serialize>(
         &self,
-        request: &AuthorizationRequest,
+        request: &R,
         waits: Waits,
         cookie: &BrowserCookie,
     ) -> Result<HiddenFields, EntropyError> {
         let csrf = random_text::<32>(&*self.entropy)?;
         let pending = Pending {
             v: VERSION,
-            request: request.clone(),
+            request,
             browser: cookie.digest(),
             csrf: csrf.clone(),
             expires: self.now().plus(LIFETIME),
@@ -76,19 +79,24 @@ impl AuthServer {
     }
 
     /// Opens what a browser sends back: untouched, in time, from the same browser.
-    pub(crate) fn open_pending(&self, sealed: &str, waits: Waits, cookie: &BrowserCookie) -> Option<Pending> {
+    pub(crate) fn open_pending<R: DeserializeOwned>(
+        &self,
+        sealed: &str,
+        waits: Waits,
+        cookie: &BrowserCookie,
+    ) -> Option<Pending<R>> {
         if sealed.len() > SEALED_CHARS_MAX {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let text = self.ring.open_row(waits.seal_label(), &bytes).ok()?;
-        let pending: Pending = serde_json::from_slice(&text).ok()?;
+        let pending: Pending<R> = serde_json::from_slice(&text).ok()?;
         let stands = pending.v == VERSION && self.now() < pending.expires && same(&pending.browser, &cookie.digest());
         stands.then_some(pending)
     }
 }
 
-impl Pending {
+impl<R> Pending<R> {
     /// Whether the form came from our own page.
     pub(crate) fn has_csrf(&self, given: Option<&str>) -> bool {
         given.is_some_and(|given| same(&self.csrf, given))

@@ -55,6 +55,7 @@ impl RegistrationLimiter {
 #[derive(Debug, Deserialize)]
 struct Metadata {
     redirect_uris: Option<Vec<String>>,
+    post_logout_redirect_uris: Option<Vec<String>>,
     token_endpoint_auth_method: Option<String>,
     grant_types: Option<Vec<String>>,
     response_types: Option<Vec<String>>,
@@ -67,6 +68,7 @@ struct Metadata {
 #[derive(Debug, PartialEq, Eq)]
 struct Effective {
     redirect_uris: Vec<String>,
+    post_logout_redirect_uris: Vec<String>,
     auth_method: AuthMethod,
     auth_method_unstated: bool,
     refreshes: bool,
@@ -123,6 +125,7 @@ impl AuthServer {
             id: format!("{CLIENT_ID_PREFIX}{}", random_text::<16>(&*self.entropy)?),
             name: effective.name.clone(),
             redirect_uris: effective.redirect_uris.clone(),
+            post_logout_redirect_uris: effective.post_logout_redirect_uris.clone(),
             auth_method: effective.auth_method,
             auth_method_unstated: effective.auth_method_unstated,
             secret_digest: secret.as_deref().map(|secret| digest_text(secret.as_bytes())),
@@ -146,6 +149,9 @@ impl AuthServer {
             "application_type": effective.application_type,
             "scope": scopes.join(" "),
         });
+        if !client.post_logout_redirect_uris.is_empty() {
+            body["post_logout_redirect_uris"] = client.post_logout_redirect_uris.clone().into();
+        }
         if let Some(name) = &client.name {
             body["client_name"] = name.as_str().into();
         }
@@ -178,7 +184,10 @@ fn effective(metadata: Metadata, private_schemes: &[String]) -> Result<Effective
     }
     let redirect_uris = metadata.redirect_uris.unwrap_or_default();
     let application_type = application_type(metadata.application_type.as_deref(), &redirect_uris, private_schemes)?;
+    let post_logout_redirect_uris = metadata.post_logout_redirect_uris.unwrap_or_default();
+    refuse_unfit(&post_logout_redirect_uris, application_type, private_schemes)?;
     Ok(Effective {
+        post_logout_redirect_uris,
         auth_method,
         auth_method_unstated: metadata.token_endpoint_auth_method.is_none(),
         refreshes: refreshes(metadata.grant_types.as_deref())?,
@@ -186,6 +195,21 @@ fn effective(metadata: Metadata, private_schemes: &[String]) -> Result<Effective
         name: metadata.client_name.map(|name| shown(&name)).filter(|name| !name.is_empty()),
         redirect_uris,
     })
+}
+
+/// Addresses after a logout (OpenID Connect RP-Initiated Logout 1.0 section 3.1) are held to what redirect URIs are.
+fn refuse_unfit(uris: &[String], application_type: &str, private_schemes: &[String]) -> Result<(), TokenError> {
+    const UNFIT: TokenError = TokenError::InvalidClientMetadata("post_logout_redirect_uris are not redirect URIs");
+    if uris.len() > REDIRECT_URIS_MAX {
+        return Err(UNFIT);
+    }
+    for uri in uris {
+        let kind = redirect_uri::validate(uri, private_schemes).map_err(|_| UNFIT)?;
+        if application_type == "web" && kind != RedirectKind::Https {
+            return Err(UNFIT);
+        }
+    }
+    Ok(())
 }
 
 /// Grant types that are not offered are left out of the registration, as the server may (RFC 7591 section 3.2.1): real

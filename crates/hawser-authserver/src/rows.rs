@@ -80,6 +80,11 @@ impl Rows {
         self.store.compare_and_set(&key_of::<T>(id)?, Some(&loaded.raw), Some(encode(new)?), ttl).await
     }
 
+    /// Removes the row if it is still what was loaded; tells whether it did.
+    pub(crate) async fn remove<T: Row>(&self, id: &str, loaded: &Loaded<T>) -> Result<bool, StoreError> {
+        self.store.compare_and_set(&key_of::<T>(id)?, Some(&loaded.raw), None, None).await
+    }
+
     pub(crate) async fn delete<T: Row>(&self, id: &str) -> Result<(), StoreError> {
         self.store.delete(&key_of::<T>(id)?).await
     }

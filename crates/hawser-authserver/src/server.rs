@@ -20,7 +20,7 @@ use crate::password::Passwords;
 use crate::registration::RegistrationLimiter;
 use crate::rows::Rows;
 use crate::throttle::Throttle;
-use crate::{authorize, consent, cors, login, metadata, registration, revocation, token};
+use crate::{authorize, consent, cors, login, logout, metadata, registration, revocation, token};
 
 /// Largest body of any request.
 pub(crate) const BODY_MAX: usize = 64 * 1024;
@@ -178,4 +178,5 @@ fn endpoints(base: &str) -> Router<Arc<AuthServer>> {
         .route(&at("/oauth/authorize"), get(authorize::by_query).post(authorize::by_form))
         .route(&at("/oauth/login"), post(login::submit))
         .route(&at("/oauth/consent"), get(consent::show).post(consent::decide))
+        .route(&at("/oauth/logout"), get(logout::by_query).post(logout::by_form))
 }

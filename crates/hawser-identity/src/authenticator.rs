@@ -36,17 +36,17 @@ const HINT_PAUSE: Duration = Duration::from_mins(1);
 
 /// Authenticates requests. One per process, shared.
 pub struct Authenticator {
-    trusted: HashMap<String, TrustedIssuer>,
+    pub(crate) trusted: HashMap<String, TrustedIssuer>,
     /// The issuers' identifiers as clients are told them, the embedded one first.
     authorization_servers: Vec<String>,
     local: Option<Arc<dyn LocalIssuer>>,
     verdicts: Verdicts,
-    skew: Duration,
-    clock: Clock,
+    pub(crate) skew: Duration,
+    pub(crate) clock: Clock,
 }
 
-struct TrustedIssuer {
-    rules: IssuerRules,
+pub(crate) struct TrustedIssuer {
+    pub(crate) rules: IssuerRules,
     keys: IssuerKeys,
     /// When the next hint may be logged, in seconds: whoever has a token must not be able to flood the log.
     next_hint: AtomicU64,
@@ -191,7 +191,7 @@ impl TrustedIssuer {
     }
 
     /// Verifies the signature, if need be with keys fetched anew, and says for how long these keys are good.
-    async fn check_signature(
+    pub(crate) async fn check_signature(
         &self,
         token: &UnverifiedToken<'_>,
         now: Timestamp,

@@ -27,9 +27,11 @@ pub(crate) struct IssuerRules {
     pub(crate) issuer: Issuer,
     pub(crate) algorithms: Vec<SignatureAlgorithm>,
     pub(crate) token_types: Vec<String>,
-    subject_claim: String,
-    tenant_claim: Option<String>,
-    tenant: Option<String>,
+    /// The client ids that its logout tokens are for; none are taken without any.
+    pub(crate) logout_audience: Vec<String>,
+    pub(crate) subject_claim: String,
+    pub(crate) tenant_claim: Option<String>,
+    pub(crate) tenant: Option<String>,
     /// The embedded authorization server: its private claims are demanded.
     local: bool,
 }
@@ -40,6 +42,7 @@ impl IssuerRules {
             issuer,
             algorithms: config.algorithms,
             token_types: config.token_types,
+            logout_audience: config.logout_audience,
             subject_claim: config.subject_claim,
             tenant_claim: config.tenant_claim,
             tenant: config.tenant,
@@ -54,6 +57,7 @@ impl IssuerRules {
             issuer,
             algorithms,
             token_types: vec!["at+jwt".to_owned()],
+            logout_audience: Vec::new(),
             subject_claim,
             tenant_claim: None,
             tenant: None,
@@ -99,7 +103,7 @@ impl IssuerRules {
         Ok(principal(self.issuer.clone(), tenant, subject))
     }
 
-    fn tenant(&self, claims: &Members<'_>) -> Result<Option<Tenant>, InvalidReason> {
+    pub(crate) fn tenant(&self, claims: &Members<'_>) -> Result<Option<Tenant>, InvalidReason> {
         let Some(claim) = &self.tenant_claim else { return Ok(None) };
         let tenant = claims.get::<String>(claim).ok().flatten().ok_or(InvalidReason::Tenant)?;
         if self.tenant.as_ref().is_some_and(|demanded| *demanded != tenant) {
@@ -166,7 +170,7 @@ enum OneOrMany {
     Many(Vec<Box<str>>),
 }
 
-fn audiences(claims: &Members<'_>) -> Result<Vec<Box<str>>, InvalidReason> {
+pub(crate) fn audiences(claims: &Members<'_>) -> Result<Vec<Box<str>>, InvalidReason> {
     match claims.get("aud") {
         Ok(Some(OneOrMany::One(audience))) => Ok(vec![audience]),
         Ok(Some(OneOrMany::Many(audiences))) if audiences.len() <= AUDIENCES_MAX => Ok(audiences),
@@ -207,7 +211,7 @@ fn private_claims(claims: &Members<'_>, client_id: Option<&str>) -> Result<Accep
     Ok(AcceptedToken { grant: id("grant")?, generation, jti: id("jti")? })
 }
 
-fn is_id(id: &str) -> bool {
+pub(crate) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= ID_BYTES_MAX && !id.contains('\0')
 }
 

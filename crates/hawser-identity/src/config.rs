@@ -58,6 +58,8 @@ pub struct ExternalIssuer {
     pub tenant_claim: Option<String>,
     /// The tenant to demand; only with `tenant_claim`.
     pub tenant: Option<String>,
+    /// The client ids that its logout tokens are for. Without any, none are taken.
+    pub logout_audience: Vec<String>,
 }
 
 impl ExternalIssuer {
@@ -76,6 +78,7 @@ impl ExternalIssuer {
             subject_claim: "sub".to_owned(),
             tenant_claim: None,
             tenant: None,
+            logout_audience: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod authorization;
 mod browser;
 mod discovery;
 mod login;
+mod logout;
 mod outage;
 mod refresh;
 mod registration;
