@@ -97,7 +97,7 @@ impl AuthServer {
             Some(cookie) => (cookie, false),
             None => (self.new_cookie()?, true),
         };
-        let fields = self.seal_pending(request, Waits::ForLogin, &cookie)?;
+        let fields = self.seal_pending(request, Waits::Login, &cookie)?;
         let mut response = self.login_page(StatusCode::OK, &fields, client, "", None);
         if is_new && let Some(value) = self.set_cookie(&cookie) {
             response.headers_mut().insert(header::SET_COOKIE, value);
@@ -142,7 +142,7 @@ impl AuthServer {
         if request.prompt.none {
             return Err(refuse(request, "consent_required", "the user has to be asked"));
         }
-        let fields = self.seal_pending(request, Waits::ForConsent, cookie)?;
+        let fields = self.seal_pending(request, Waits::Consent, cookie)?;
         Ok(self.consent_page(&fields, login, client, request))
     }
 

@@ -74,7 +74,7 @@ impl AuthServer {
         let cookie = self.cookie(headers).ok_or(BrowserError::STALE)?;
         let sealed = parameters.one("request").ok().flatten().ok_or(BrowserError::STALE)?;
         let pending =
-            self.open_pending::<AuthorizationRequest>(sealed, Waits::ForConsent, &cookie).ok_or(BrowserError::STALE)?;
+            self.open_pending::<AuthorizationRequest>(sealed, Waits::Consent, &cookie).ok_or(BrowserError::STALE)?;
         let login = self.login_of(&cookie).await?.ok_or(BrowserError::STALE)?;
         Ok((cookie, login, pending))
     }

@@ -47,7 +47,7 @@ impl AuthServer {
         let field = |name| form.one(name).map_err(|_| BrowserError::STALE);
         let sealed = field("request")?.ok_or(BrowserError::STALE)?;
         let pending =
-            self.open_pending::<AuthorizationRequest>(sealed, Waits::ForLogin, &cookie).ok_or(BrowserError::STALE)?;
+            self.open_pending::<AuthorizationRequest>(sealed, Waits::Login, &cookie).ok_or(BrowserError::STALE)?;
         if !pending.has_csrf(field("csrf")?) {
             return Err(BrowserError::STALE);
         }
@@ -60,7 +60,7 @@ impl AuthServer {
             Outcome::Is(subject) => {
                 let new_cookie = self.begin_login(&cookie, &subject).await?;
                 self.audit().login(&subject, from.address);
-                let fields = self.seal_pending(&pending.request, Waits::ForConsent, &new_cookie)?;
+                let fields = self.seal_pending(&pending.request, Waits::Consent, &new_cookie)?;
                 let query = form::encode(&[("request", &fields.request)]);
                 let mut response = see_other(&format!("{}?{query}", self.url("/oauth/consent")));
                 if let Some(value) = self.set_cookie(&new_cookie) {

@@ -108,7 +108,7 @@ impl AuthServer {
         login: &Login,
         request: &LogoutRequest,
     ) -> Result<Response, BrowserError> {
-        let fields = self.seal_pending(request, Waits::ForLogout, cookie)?;
+        let fields = self.seal_pending(request, Waits::Logout, cookie)?;
         let template = LogoutPage {
             style: style(),
             action: self.url("/oauth/logout"),
@@ -125,8 +125,7 @@ impl AuthServer {
         let cookie = self.cookie(headers).ok_or(BrowserError::STALE)?;
         let field = |name| form.one(name).map_err(|_| BrowserError::STALE);
         let sealed = field("request")?.ok_or(BrowserError::STALE)?;
-        let pending =
-            self.open_pending::<LogoutRequest>(sealed, Waits::ForLogout, &cookie).ok_or(BrowserError::STALE)?;
+        let pending = self.open_pending::<LogoutRequest>(sealed, Waits::Logout, &cookie).ok_or(BrowserError::STALE)?;
         if !pending.has_csrf(field("csrf")?) {
             return Err(BrowserError::STALE);
         }

@@ -25,18 +25,18 @@ const VERSION: u32 = 1;
 /// What the request waits for. A request that waits for a login is no use to the consent page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
-    ForLogin,
-    ForConsent,
-    /// Of another kind: a request to log out that waits for a yes.
-    ForLogout,
+    Login,
+    Consent,
+    /// A request to log out waits for a yes.
+    Logout,
 }
 
 impl Waits {
     const fn seal_label(self) -> &'static str {
         match self {
-            Self::ForLogin => "as-pending/login",
-            Self::ForConsent => "as-pending/consent",
-            Self::ForLogout => "as-pending/logout",
+            Self::Login => "as-pending/login",
+            Self::Consent => "as-pending/consent",
+            Self::Logout => "as-pending/logout",
         }
     }
 }
