@@ -1,5 +1,6 @@
 //! The gateway under test: the real binary with a data directory of its own, on a free loopback port.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
@@ -73,6 +74,7 @@ impl Hawser {
 #[derive(Debug, Deserialize)]
 struct Ready {
     url: Url,
+    listen: SocketAddr,
     endpoints: Vec<Endpoint>,
     pid: u32,
 }
@@ -106,7 +108,12 @@ impl Gateway {
     }
 
     /// One with users `alice`, `bob` and `eve`, whose passwords are their names.
-    pub async fn with_users(mut configuration: Value) -> Result<Self> {
+    pub async fn with_users(configuration: Value) -> Result<Self> {
+        Self::start(Self::users_added(configuration)?).await
+    }
+
+    /// A configuration with these users added to it.
+    pub(crate) fn users_added(mut configuration: Value) -> Result<Value> {
         let mut users = Vec::new();
         for name in ["alice", "bob", "eve"] {
             users.push(json!({ "name": name, "password": quick_hash(name)? }));
@@ -117,18 +124,22 @@ impl Gateway {
         let server = auth.entry("authorization_server").or_insert_with(|| json!({}));
         let Value::Object(server) = server else { bail!("authorization_server must be an object") };
         server.insert("users".to_owned(), users.into());
-        Self::start(configuration).await
+        Ok(configuration)
     }
 
-    /// Its address, which is also the issuer of its authorization server, without a trailing slash.
+    /// Its public address, which is also the issuer of its authorization server, without a trailing slash.
     pub fn url(&self) -> &str {
         self.ready.url.as_str().trim_end_matches('/')
     }
 
     /// `host:port` of its listener.
     pub fn address(&self) -> Result<String> {
-        let host = self.ready.url.host_str().context("no host")?;
-        Ok(format!("{host}:{}", self.ready.url.port().context("no port")?))
+        Ok(self.ready.listen.to_string())
+    }
+
+    /// Where its listener is.
+    pub fn listener(&self) -> SocketAddr {
+        self.ready.listen
     }
 
     /// The address of the endpoint `default`.

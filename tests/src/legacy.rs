@@ -80,6 +80,12 @@ impl Legacy {
         Self { session: Some(session.to_owned()), ..self.clone() }
     }
 
+    /// The same client on the same session, at another address of the server.
+    #[must_use]
+    pub fn at(&self, url: &Url) -> Self {
+        Self { url: url.clone(), ..self.clone() }
+    }
+
     /// The same client, presenting another token from now on.
     #[must_use]
     pub fn presenting(&self, token: &str) -> Self {

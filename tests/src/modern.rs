@@ -54,6 +54,12 @@ impl Modern {
         self
     }
 
+    /// The same, at another address of the server.
+    #[must_use]
+    pub fn at(&self, url: &Url) -> Self {
+        Self { url: url.clone(), ..self.clone() }
+    }
+
     /// The same, presenting another token.
     #[must_use]
     pub fn presenting(mut self, token: &str) -> Self {

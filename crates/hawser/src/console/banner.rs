@@ -82,6 +82,7 @@ pub fn ready_line(listening: &Listening, pid: u32) -> String {
     serde_json::json!({
         "event": "listening",
         "url": listening.url,
+        "listen": listening.bound,
         "endpoints": listening.endpoints,
         "backends": backends,
         "pid": pid,
@@ -195,6 +196,7 @@ mod tests {
             serde_json::json!({
                 "event": "listening",
                 "url": "http://127.0.0.1:9",
+                "listen": "127.0.0.1:9",
                 "endpoints": [{"name": "default", "path": "/mcp", "url": "http://127.0.0.1:9/mcp"}],
                 "backends": ["time"],
                 "pid": 123,
