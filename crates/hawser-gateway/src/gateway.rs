@@ -22,6 +22,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use thiserror::Error;
+use tokio::task::JoinSet;
 use tracing::error;
 
 use crate::audit;
@@ -33,7 +34,7 @@ use crate::get::{Get, RESUMING};
 use crate::lists::ListCache;
 use crate::profile::BackendReport;
 use crate::refusal::{self, Rejection};
-use crate::relay::{Relay, RelayDependencies};
+use crate::relay::{Relay, RelayDependencies, Serves};
 use crate::reply::{self, Body};
 use crate::session::Session;
 use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
@@ -146,12 +147,13 @@ impl Gateway {
                 self.0.sessions.sweep().await;
             }
         };
-        let relay = async {
-            if let Some(relay) = &self.0.relay {
-                relay.run(Arc::new(self.clone()), Arc::new(self.clone())).await;
-            }
-        };
-        tokio::join!(surveys, sweeps, relay);
+        // A task of its own, which ends when this is dropped: it must not wait for the others.
+        let mut beside = JoinSet::new();
+        if let Some(relay) = self.0.relay.clone() {
+            let gateway = Arc::new(self.clone());
+            beside.spawn(async move { relay.run(Arc::clone(&gateway) as Arc<dyn Serves>, gateway).await });
+        }
+        tokio::join!(surveys, sweeps);
     }
 
     /// Waits until every backend has answered or failed once, at most `patience`, and says what is known of them: endpoint by

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::flow::{Asking, Break, Read};
+use super::flow::{Asking, Break, Read, WIDER};
 use super::frame::{ExchangeId, Frame, Piece, Word};
 use super::letter::Channel;
 use super::name::NodeName;
@@ -51,6 +51,8 @@ pub(super) struct Answer {
     asked: Arc<Asked>,
     shared: Arc<Shared>,
     _place: OwnedSemaphorePermit,
+    /// Room for more unread pieces.
+    wider: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
@@ -60,7 +62,7 @@ impl Answer {
         shared: Arc<Shared>,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        Self { id, asked, shared, _place: place }
+        Self { id, asked, shared, _place: place, wider: None }
     }
 
     /// Waits until the other node has the request.
@@ -99,7 +101,17 @@ impl Answer {
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Read> {
         self.asked.reader.register(context.waker());
-        let (read, word) = self.asked.lock().read(Instant::now());
+        let (read, word) = {
+            let mut flow = self.asked.lock();
+            let (read, word) = flow.read(Instant::now());
+            if matches!(&read, Read::Piece(piece) if piece.is_full()) && self.wider.is_none() {
+                self.wider = Arc::clone(&self.shared.wider).try_acquire_many_owned(WIDER).ok();
+                if self.wider.is_some() {
+                    flow.widen();
+                }
+            }
+            (read, word)
+        };
         if let Some(word) = word {
             self.say(word);
         }

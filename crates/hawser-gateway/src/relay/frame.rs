@@ -8,11 +8,11 @@ use http::{HeaderMap, StatusCode};
 use super::wire::{Reader, put_headers, put_sized};
 
 /// Most bytes of a piece of a body.
-pub(super) const PIECE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const PIECE_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of a part of a request.
 pub(super) const PART_BYTES_MAX: usize = 256 * 1024;
 /// Most bytes of what is told to all nodes at once.
-pub(super) const TELL_BYTES_MAX: usize = 64 * 1024;
+pub(super) const TELL_BYTES_MAX: usize = 16 * 1024;
 
 /// One request and its answer on their way between two nodes. Random, chosen by the node that asks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +81,13 @@ pub(super) enum Piece {
     End,
     /// The body ends here although it is not complete.
     Broken,
+}
+
+impl Piece {
+    /// Whether there is most likely more to come at once.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Data(data) if data.len() >= PIECE_BYTES_MAX)
+    }
 }
 
 const REQUEST: u8 = 1;

@@ -51,8 +51,11 @@ pub use self::request::Relayed;
 
 /// A node that does not say within this time that it has a request is not there.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(1);
-/// Requests of this node that others are answering.
-const ASKED_MAX: usize = 1024;
+/// Requests that others answer for this node, and as many that this node answers for others.
+const EXCHANGES_MAX: usize = 2048;
+/// Pieces that may wait in each direction beyond the window that every exchange has: with those, 192 MiB in the worst case, if all
+/// clients stop reading in the middle of something large.
+const WIDER_MAX: usize = 4096;
 /// How often exchanges are looked through for what is due.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -105,7 +108,6 @@ pub struct Relay {
     shared: Arc<Shared>,
     postman: tokio::sync::Mutex<Postman>,
     writer: Writer,
-    places: Arc<Semaphore>,
 }
 
 struct Shared {
@@ -116,6 +118,9 @@ struct Shared {
     entropy: Arc<dyn Entropy>,
     outbox: Outbox,
     asked: Mutex<HashMap<ExchangeId, Arc<Asked>>>,
+    places: Arc<Semaphore>,
+    /// Pieces that may be unread beyond what each answer may have unread.
+    wider: Arc<Semaphore>,
     serving: Serving,
 }
 
@@ -163,13 +168,19 @@ impl Relay {
         let (outbox, postman) = outbox();
         let writer = Writer::new(name, Arc::clone(&ring), Arc::clone(&entropy));
         let serving = Serving::new(outbox.clone(), request_body);
-        let shared = Shared { name, ring, store, clock, entropy, outbox, asked: Mutex::default(), serving };
-        Ok(Self {
-            shared: Arc::new(shared),
-            postman: tokio::sync::Mutex::new(postman),
-            writer,
-            places: Arc::new(Semaphore::new(ASKED_MAX)),
-        })
+        let shared = Shared {
+            name,
+            ring,
+            store,
+            clock,
+            entropy,
+            outbox,
+            asked: Mutex::default(),
+            places: Arc::new(Semaphore::new(EXCHANGES_MAX)),
+            wider: Arc::new(Semaphore::new(WIDER_MAX)),
+            serving,
+        };
+        Ok(Self { shared: Arc::new(shared), postman: tokio::sync::Mutex::new(postman), writer })
     }
 
     /// This node's name: what handles carry that lead to it.
@@ -183,7 +194,7 @@ impl Relay {
         if to == self.shared.name {
             return Err(NotReached::NoAnswer(to));
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| NotReached::Busy(to))?;
+        let place = Arc::clone(&self.shared.places).try_acquire_owned().map_err(|_| NotReached::Busy(to))?;
         let mut id = [0; 8];
         self.shared.entropy.fill(&mut id).map_err(|_| NotReached::Busy(to))?;
         let id = ExchangeId(u64::from_be_bytes(id));
@@ -218,7 +229,7 @@ impl Relay {
 
     /// Tells all other nodes something short, at best effort; never waits.
     pub fn tell_all(&self, message: Bytes) {
-        if message.len() > TELL_BYTES_MAX || !self.shared.outbox.say(Channel::Nodes, Frame::Tell(message)) {
+        if message.len() > TELL_BYTES_MAX || !self.shared.outbox.tell(message) {
             debug!("something was not told to the other nodes");
         }
     }

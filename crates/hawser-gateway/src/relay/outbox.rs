@@ -1,8 +1,9 @@
-//! What a node has to say, on its way into the store: two bounded queues and one task, which puts what goes to the same node
+//! What a node has to say, on its way into the store: three bounded queues and one task, which puts what goes to the same node
 //! into one letter and keeps its order.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hawser_owner::Clock;
 use hawser_store::{Store, StoreError};
 use tokio::sync::mpsc;
@@ -14,7 +15,9 @@ use super::letter::{Channel, Writer};
 /// Pieces and parts that wait to be sent. Whoever has more waits as well.
 const BULKY_MAX: usize = 32;
 /// Short words that wait to be sent. More are dropped: each is said again or noticed by silence.
-const BRIEF_MAX: usize = 8192;
+const BRIEF_MAX: usize = 16 * 1024;
+/// What waits to be told to all nodes. More is dropped: it is told at best effort.
+const NEWS_MAX: usize = 512;
 /// Frames that are taken at a time.
 const TAKEN_MAX: usize = 256;
 /// Most bytes of a message; below what a store takes (`hawser_store::VALUE_BYTES_MAX`), the seal included.
@@ -27,18 +30,21 @@ type Outgoing = (Channel, Frame);
 pub(super) struct Outbox {
     bulky: mpsc::Sender<Outgoing>,
     brief: mpsc::Sender<Outgoing>,
+    news: mpsc::Sender<Outgoing>,
 }
 
 /// Takes frames out.
 pub(super) struct Postman {
     bulky: mpsc::Receiver<Outgoing>,
     brief: mpsc::Receiver<Outgoing>,
+    news: mpsc::Receiver<Outgoing>,
 }
 
 pub(super) fn outbox() -> (Outbox, Postman) {
     let (bulky, from_bulky) = mpsc::channel(BULKY_MAX);
     let (brief, from_brief) = mpsc::channel(BRIEF_MAX);
-    (Outbox { bulky, brief }, Postman { bulky: from_bulky, brief: from_brief })
+    let (news, from_news) = mpsc::channel(NEWS_MAX);
+    (Outbox { bulky, brief, news }, Postman { bulky: from_bulky, brief: from_brief, news: from_news })
 }
 
 impl Outbox {
@@ -47,15 +53,15 @@ impl Outbox {
         self.brief.try_send((to, frame)).is_ok()
     }
 
+    /// Tells all nodes something; whether there was room for it. Never waits.
+    pub(super) fn tell(&self, message: Bytes) -> bool {
+        self.news.try_send((Channel::Nodes, Frame::Tell(message))).is_ok()
+    }
+
     /// Sends what may be large, and waits while others do.
     pub(super) async fn send(&self, to: Channel, frame: Frame) {
         // Nobody takes it only when the node stops.
         let _ = self.bulky.send((to, frame)).await;
-    }
-
-    /// The same for what is sent again: if there is no room, it will be asked for once more.
-    pub(super) fn try_send(&self, to: Channel, frame: Frame) {
-        let _ = self.bulky.try_send((to, frame));
     }
 }
 
@@ -73,11 +79,13 @@ impl Postman {
             let first = tokio::select! {
                 brief = self.brief.recv() => brief,
                 bulky = self.bulky.recv() => bulky,
+                news = self.news.recv() => news,
             };
             let Some(first) = first else { return };
             taken.push(first);
             taken.extend(std::iter::from_fn(|| self.brief.try_recv().ok()).take(TAKEN_MAX));
             taken.extend(std::iter::from_fn(|| self.bulky.try_recv().ok()).take(BULKY_MAX));
+            taken.extend(std::iter::from_fn(|| self.news.try_recv().ok()).take(TAKEN_MAX));
             let posts = sorted(taken.drain(..)).into_iter().map(|(to, frames)| {
                 let unsent = &unsent;
                 async move {
@@ -151,8 +159,6 @@ fn request_of(frame: &Frame) -> Option<ExchangeId> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::relay::frame::{PART_BYTES_MAX, Piece};
     use crate::relay::name::NodeName;

@@ -6,22 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::Chunks;
-use super::flow::Answering;
+use super::flow::{Answering, PeerGone, WIDER};
 use super::frame::{ExchangeId, Frame, Piece, Window, Word};
 use super::letter::Channel;
 use super::name::NodeName;
 use super::outbox::Outbox;
 use super::request::Relayed;
-use super::{Serves, Shared};
+use super::{EXCHANGES_MAX, Serves, Shared, WIDER_MAX};
 
-/// Requests of other nodes that are coming or being answered.
-const SERVED_MAX: usize = 1024;
 /// A request of which a part is missing for so long is given up; who sent it does not wait that long.
 const COMING_MAX: Duration = Duration::from_secs(2);
 /// Bytes of requests that have not come whole.
@@ -36,6 +34,8 @@ pub(super) struct Serving {
     outbox: Outbox,
     request_bytes: usize,
     under_way: Mutex<UnderWay>,
+    /// Pieces that may be kept beyond what each answer may keep.
+    wider: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -78,11 +78,11 @@ enum Part {
 impl Serving {
     pub(super) fn new(outbox: Outbox, request_body: usize) -> Self {
         let request_bytes = request_body.saturating_add(HEAD_BYTES_MAX);
-        Self { outbox, request_bytes, under_way: Mutex::default() }
+        Self { outbox, request_bytes, under_way: Mutex::default(), wider: Arc::new(Semaphore::new(WIDER_MAX)) }
     }
 
     /// Changes every answer that is on its way; an error means that the other side is gone.
-    pub(super) fn each(&self, change: impl Fn(&mut Answering) -> Result<Option<Word>, ()>) {
+    pub(super) fn each(&self, change: impl Fn(&mut Answering) -> Result<Option<Word>, PeerGone>) {
         let mut words = Vec::new();
         {
             let mut under_way = self.lock();
@@ -92,7 +92,7 @@ impl Serving {
                 match change(&mut served.lock()) {
                     Ok(Some(word)) => words.push((*key, word)),
                     Ok(None) => {}
-                    Err(()) => served.left.cancel(),
+                    Err(PeerGone) => served.left.cancel(),
                 }
             }
         }
@@ -105,7 +105,8 @@ impl Serving {
         let now = Instant::now();
         let mut under_way = self.lock();
         let UnderWay { exchanges, coming_bytes } = &mut *under_way;
-        let full = exchanges.len() >= SERVED_MAX || *coming_bytes + bytes.len() > COMING_BYTES.max(self.request_bytes);
+        let full =
+            exchanges.len() >= EXCHANGES_MAX || *coming_bytes + bytes.len() > COMING_BYTES.max(self.request_bytes);
         let mut coming = match exchanges.entry(key) {
             Entry::Vacant(_) if part != 0 || full => return Part::Refused,
             Entry::Vacant(_) => Coming { since: now, next: 0, parts, bytes: BytesMut::new() },
@@ -141,10 +142,7 @@ impl Serving {
             self.say(key, Word::Gone);
             return;
         };
-        let again = served.lock().window(Instant::now(), window);
-        for word in again {
-            self.outbox.try_send(Channel::Node(key.0), Frame::Of(key.1, word));
-        }
+        served.lock().window(Instant::now(), window);
         served.moved.notify_one();
     }
 
@@ -259,32 +257,40 @@ struct UnderAnswer {
 impl UnderAnswer {
     async fn answer(&self, serves: &dyn Serves, request: Relayed) {
         let (head, body) = serves.serve(self.key.0, request).await.into_parts();
-        self.send(Piece::Head(head.status, head.headers)).await;
+        self.served.lock().push(Piece::Head(head.status, head.headers));
         let mut chunks = Chunks::new(body);
+        let mut wider = None;
         loop {
-            let piece = chunks.next().await;
-            let last = matches!(piece, Piece::End | Piece::Broken);
-            self.send(piece).await;
-            if last {
-                break;
+            self.send_all().await;
+            let (room, done) = {
+                let flow = self.served.lock();
+                (flow.has_room(), flow.is_done())
+            };
+            if done {
+                return;
             }
-        }
-        while !self.served.lock().is_done() {
-            self.served.moved.notified().await;
+            // What has to be sent again does not wait for what comes next.
+            tokio::select! {
+                biased;
+                () = self.served.moved.notified() => {}
+                piece = chunks.next(), if room => {
+                    if piece.is_full() && wider.is_none() {
+                        wider = Arc::clone(&self.shared.serving.wider).try_acquire_many_owned(WIDER).ok();
+                        if wider.is_some() {
+                            self.served.lock().widen();
+                        }
+                    }
+                    self.served.lock().push(piece);
+                }
+            }
         }
     }
 
-    async fn send(&self, piece: Piece) {
-        let word = loop {
-            {
-                let mut flow = self.served.lock();
-                if flow.has_room() {
-                    break flow.send(Instant::now(), piece);
-                }
-            }
-            self.served.moved.notified().await;
-        };
-        self.shared.outbox.send(Channel::Node(self.key.0), Frame::Of(self.key.1, word)).await;
+    async fn send_all(&self) {
+        loop {
+            let Some(word) = self.served.lock().pop(Instant::now()) else { return };
+            self.shared.outbox.send(Channel::Node(self.key.0), Frame::Of(self.key.1, word)).await;
+        }
     }
 }
 

@@ -5,16 +5,25 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::super::frame::{Piece, Window, Word};
-use super::{AGAIN, BEAT, SILENCE, WINDOW};
+use super::{AGAIN, BEAT, SILENCE, WIDER, WINDOW};
+
+/// The asking side has been silent for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct PeerGone;
 
 /// The answering side of an exchange.
 #[derive(Debug)]
 pub(in super::super) struct Answering {
-    /// What was sent, and may not have come.
+    /// What has not come yet, as far as is known.
     kept: VecDeque<Piece>,
-    /// The number of the next piece.
-    next: u32,
+    /// The number of the first piece that is kept.
+    first: u32,
+    /// How many of those that are kept were sent.
+    sent: usize,
+    /// Up to where the other side takes pieces.
     until: u32,
+    /// How many are kept at most.
+    kept_max: u32,
     ended: bool,
     heard: Instant,
     said: Instant,
@@ -24,12 +33,27 @@ pub(in super::super) struct Answering {
 impl Answering {
     /// One whose request has just come.
     pub(in super::super) const fn new(now: Instant) -> Self {
-        Self { kept: VecDeque::new(), next: 0, until: WINDOW, ended: false, heard: now, said: now, repeated: None }
+        Self {
+            kept: VecDeque::new(),
+            first: 0,
+            sent: 0,
+            until: WINDOW,
+            kept_max: WINDOW,
+            ended: false,
+            heard: now,
+            said: now,
+            repeated: None,
+        }
     }
 
-    /// Whether the next piece may be sent.
+    /// More may be kept.
+    pub(in super::super) const fn widen(&mut self) {
+        self.kept_max = WINDOW + WIDER;
+    }
+
+    /// Whether there is room for another piece.
     pub(in super::super) fn has_room(&self) -> bool {
-        !self.ended && self.next < self.until && self.kept.len() < WINDOW as usize
+        !self.ended && self.next() < self.until.min(self.first.saturating_add(self.kept_max))
     }
 
     /// Whether everything was said and has come.
@@ -37,39 +61,47 @@ impl Answering {
         self.ended && self.kept.is_empty()
     }
 
-    /// A piece is sent, and nothing after an end; the word for it. Only where there is room.
-    pub(in super::super) fn send(&mut self, now: Instant, piece: Piece) -> Word {
-        self.ended |= matches!(piece, Piece::End | Piece::Broken);
-        self.kept.push_back(piece.clone());
-        let number = self.next;
-        self.next = self.next.saturating_add(1);
+    /// Takes the next piece, if there is room; what comes after an end does not count.
+    pub(in super::super) fn push(&mut self, piece: Piece) {
+        if self.has_room() {
+            self.ended |= matches!(piece, Piece::End | Piece::Broken);
+            self.kept.push_back(piece);
+        }
+    }
+
+    /// What is to be sent next, if anything is.
+    pub(in super::super) fn pop(&mut self, now: Instant) -> Option<Word> {
+        let piece = self.kept.get(self.sent)?.clone();
+        let number = self.told();
+        self.sent += 1;
         self.said = now;
-        Word::Piece(number, piece)
+        Some(Word::Piece(number, piece))
     }
 
-    /// The asking side has told its window. What has to be sent again.
-    pub(in super::super) fn window(&mut self, now: Instant, window: Window) -> Vec<Word> {
+    /// The asking side has told its window.
+    pub(in super::super) fn window(&mut self, now: Instant, window: Window) {
         self.heard = now;
-        if window.received > self.next || window.received < self.first() {
+        if window.received < self.first || window.received > self.told() {
             // Overtaken by a later one; or nonsense.
-            return Vec::new();
+            return;
         }
-        while self.first() < window.received {
+        while self.first < window.received {
             self.kept.pop_front();
+            self.first += 1;
+            self.sent = self.sent.saturating_sub(1);
         }
-        self.until = self.until.max(window.until.min(window.received.saturating_add(WINDOW)));
+        self.until = self.until.max(window.until);
         let lately = self.repeated.is_some_and(|repeated| now.duration_since(repeated) < AGAIN);
-        if !window.again || lately || self.kept.is_empty() {
-            return Vec::new();
+        if window.again && !lately {
+            self.repeated = Some(now);
+            self.sent = 0;
         }
-        self.repeated = Some(now);
-        (self.first()..).zip(self.kept.iter().cloned()).map(|(number, piece)| Word::Piece(number, piece)).collect()
     }
 
-    /// Time has passed: what is to be said, or that the asking side is gone.
-    pub(in super::super) fn tick(&mut self, now: Instant) -> Result<Option<Word>, ()> {
+    /// Time has passed: what is to be said.
+    pub(in super::super) fn tick(&mut self, now: Instant) -> Result<Option<Word>, PeerGone> {
         if now.duration_since(self.heard) >= SILENCE {
-            return Err(());
+            return Err(PeerGone);
         }
         Ok((now.duration_since(self.said) >= BEAT).then(|| self.beat(now)))
     }
@@ -77,11 +109,21 @@ impl Answering {
     /// Says how far it is.
     pub(in super::super) fn beat(&mut self, now: Instant) -> Word {
         self.said = now;
-        Word::Sent(self.next)
+        Word::Sent(self.told())
     }
 
-    /// The number of the first piece that is kept.
-    fn first(&self) -> u32 {
-        self.next.saturating_sub(u32::try_from(self.kept.len()).unwrap_or(u32::MAX))
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// The number of the next piece that is sent. All counts are bounded by `until`, which is a number of the same type.
+    fn told(&self) -> u32 {
+        self.first.saturating_add(u32::try_from(self.sent).unwrap_or(u32::MAX))
+    }
+
+    /// The number of the next piece that is taken.
+    fn next(&self) -> u32 {
+        self.first.saturating_add(u32::try_from(self.kept.len()).unwrap_or(u32::MAX))
     }
 }

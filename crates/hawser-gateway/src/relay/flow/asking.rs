@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::super::frame::{Piece, Window, Word};
-use super::{AGAIN, BEAT, ON_ITS_WAY, SILENCE, WINDOW};
+use super::{AGAIN, BEAT, ON_ITS_WAY, SILENCE, WIDER, WINDOW};
 
 /// Why an answer did not come, or not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(in super::super) struct Asking {
     unread: VecDeque<Piece>,
     /// Pieces that were read.
     read: u32,
+    /// How many may be unread.
+    unread_max: u32,
     /// Up to where the other side was told that it may send.
     until: u32,
     over: Option<Result<(), Break>>,
@@ -66,6 +68,7 @@ impl Asking {
             expected: 0,
             unread: VecDeque::new(),
             read: 0,
+            unread_max: WINDOW,
             until: WINDOW,
             over: None,
             heard: now,
@@ -75,12 +78,17 @@ impl Asking {
         }
     }
 
+    /// More may be unread.
+    pub(in super::super) const fn widen(&mut self) {
+        self.unread_max = WINDOW + WIDER;
+    }
+
     /// Whether the other side has the request.
     pub(in super::super) const fn is_accepted(&self) -> bool {
         self.accepted
     }
 
-    /// Whether nothing more has to be said, and how it ended.
+    /// How it ended, if it has.
     pub(in super::super) const fn over(&self) -> Option<Result<(), Break>> {
         self.over
     }
@@ -181,12 +189,17 @@ impl Asking {
         };
         self.read = self.read.saturating_add(1);
         // Told when half of the window is free, so that not every piece costs a message.
-        let due = self.over.is_none() && self.allowed().saturating_sub(self.until) >= WINDOW / 2;
+        let due = self.over.is_none() && self.allowed().saturating_sub(self.until) >= self.unread_max / 2;
         (Read::Piece(piece), due.then(|| self.window(now, false)))
     }
 
+    #[cfg(test)]
+    pub(super) fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
     fn allowed(&self) -> u32 {
-        self.read.saturating_add(WINDOW)
+        self.read.saturating_add(self.unread_max)
     }
 
     fn again(&mut self, now: Instant) -> Saying {
