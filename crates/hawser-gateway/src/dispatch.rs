@@ -315,7 +315,9 @@ fn cancel(caller: &Caller, told: &Notification) {
     let Some(params) = &told.params else { return };
     let Ok(members) = Members::read(params, &["requestId"]) else { return };
     if let Some(id) = members.get("requestId").and_then(RequestId::from_raw) {
-        caller.session.work().in_flight.cancel(&id, members.string("reason"));
+        if let Some(work) = caller.session.present_work() {
+            work.in_flight.cancel(&id, members.string("reason"));
+        }
     }
 }
 
@@ -324,9 +326,10 @@ fn progress(caller: &Caller, told: &Notification) {
     let Some(params) = &told.params else { return };
     let Ok(members) = Members::read(params, &["progressToken"]) else { return };
     let number = members.get("progressToken").and_then(RequestId::from_raw).and_then(|token| token.as_number());
-    let Some((to, token)) = number.and_then(|number| {
-        caller.session.work().pending.progress_target(number, caller.credential.client_id.as_deref())
-    }) else {
+    let Some((to, token)) = number
+        .zip(caller.session.present_work())
+        .and_then(|(number, work)| work.pending.progress_target(number, caller.credential.client_id.as_deref()))
+    else {
         return;
     };
     let params = members.replace(&[("progressToken", &token)]);

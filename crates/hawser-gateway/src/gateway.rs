@@ -43,9 +43,6 @@ use crate::survey;
 /// How often memory is cleared of sessions whose time is up.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// How the end of a session is called in the audit log; it needs nothing but the session.
-const ENDING: &str = "DELETE";
-
 /// What the gateway works with.
 pub struct GatewayDependencies {
     /// Turns credentials into principals.
@@ -292,9 +289,6 @@ impl Inner {
         })?;
         // After the handle, so that the answer tells nothing about sessions of others.
         require_scopes(endpoint, authenticated)?;
-        if operation != ENDING {
-            self.sessions.set_to_work(&admitted).await.map_err(AdmitError::from)?;
-        }
         Ok(admitted)
     }
 
@@ -309,6 +303,7 @@ impl Inner {
         let last = edge::single(&parts.headers, &LAST_EVENT_ID, "Last-Event-ID")?.filter(|id| !id.is_empty());
         let operation = if last.is_some() { RESUMING } else { "GET" };
         let session = self.admit(endpoint, authenticated, presented, operation).await?;
+        let _at_work = self.sessions.set_to_work(&session).await.map_err(AdmitError::from)?;
         let get = Get { sessions: &self.sessions, authenticated, keep_alive: self.limits.keep_alive };
         get.answer(&session, last)
     }
@@ -319,7 +314,7 @@ impl Inner {
         authenticated: &Authenticated,
         presented: Option<&str>,
     ) -> Result<Response<Body>, Rejection> {
-        let session = self.admit(endpoint, authenticated, presented, ENDING).await?;
+        let session = self.admit(endpoint, authenticated, presented, "DELETE").await?;
         self.sessions.terminate(&session, "deleted").await.map_err(|error| {
             error!(endpoint = endpoint.name(), %error, "a session could not be ended");
             Rejection::Unavailable

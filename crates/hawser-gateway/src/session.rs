@@ -324,17 +324,16 @@ impl Session {
         self.work_slot().clone()
     }
 
-    /// Whether it counts among the sessions at work, and will for the next seconds.
-    pub(crate) fn is_at_work(&self) -> bool {
-        let slot = self.work_slot();
-        let Some(work) = slot.as_ref() else { return false };
-        work.note_use();
-        work.has_place()
+    /// What it holds, if it counts among the sessions at work. It does for as long as somebody has this.
+    pub(crate) fn counted_work(&self) -> Option<Arc<Work>> {
+        self.present_work().filter(|work| work.has_place()).inspect(|work| work.note_use())
     }
 
-    /// It counts among the sessions at work from now on.
-    pub(crate) fn begin_work(&self, place: Place) {
-        self.work().take_place(place, self);
+    /// It counts among the sessions at work from now on, as long as somebody has this or there is something in it.
+    pub(crate) fn begin_work(&self, place: Place) -> Arc<Work> {
+        let work = self.work();
+        work.take_place(place, self);
+        work
     }
 
     /// Ends what a credential began that was revoked.
@@ -349,15 +348,27 @@ impl Session {
         if let Some(work) = self.present_work() {
             work.expire();
         }
+        self.give_back(Work::is_over);
+    }
+
+    /// Gives back what it holds if that is nothing any more, even if it may hold something again soon. Tells whether it did.
+    pub(crate) fn rest(&self) -> bool {
+        self.give_back(Work::is_empty)
+    }
+
+    fn give_back(&self, may_go: impl FnOnce(&mut Work) -> bool) -> bool {
         let mut slot = self.work_slot();
-        let Some(work) = slot.as_mut().and_then(Arc::get_mut) else { return };
-        if work.is_empty() {
-            self.last_number.fetch_max(work.last_number(), Ordering::Relaxed);
-            let given_back = slot.take();
-            self.workshop.leave(self);
-            drop(slot);
-            drop(given_back);
+        // Nobody else has it, and nobody gets it meanwhile.
+        let Some(work) = slot.as_mut().and_then(Arc::get_mut) else { return false };
+        if !may_go(work) {
+            return false;
         }
+        self.last_number.fetch_max(work.last_number(), Ordering::Relaxed);
+        let given_back = slot.take();
+        self.workshop.leave(self);
+        drop(slot);
+        drop(given_back);
+        true
     }
 
     /// Whether it counts for an owner: anonymous callers are many.

@@ -25,7 +25,7 @@ use crate::refusal::Rejection;
 use crate::reply::{self, Body, Work};
 use crate::resumption::Resumable;
 use crate::session::Session;
-use crate::sessions::{OpenError, Presence};
+use crate::sessions::{AdmitError, OpenError, Presence};
 
 impl Inner {
     pub(super) async fn post<B>(
@@ -61,6 +61,10 @@ impl Inner {
         if self.sessions.is_draining() && has_request(&frames) {
             return Err(Rejection::Unavailable);
         }
+        let _at_work = match frames {
+            Frames::Single(Message::Notification(_)) => None,
+            _ => Some(self.sessions.set_to_work(&caller.session).await.map_err(AdmitError::from)?),
+        };
         match frames {
             Frames::Single(message) => self.single(endpoint, &authenticated, caller, message).await,
             Frames::Batch(_) if !caller.session.revision().allows_batches() => {
@@ -107,7 +111,7 @@ impl Inner {
             log_level: head.log_level.clone(),
         };
         let session = self.sessions.pooled(endpoint, &authenticated, presence).await?;
-        self.sessions.set_to_work(&session).await.map_err(OpenError::from)?;
+        let _at_work = self.sessions.set_to_work(&session).await.map_err(OpenError::from)?;
         let caller = ModernCaller {
             caller: self.caller(session, &authenticated),
             head,

@@ -143,12 +143,11 @@ impl Work {
         self.parked.revoke(revocation);
     }
 
-    /// Whether nothing would be lost without it. What was used since the last look is used again soon.
+    /// Whether nothing would be lost without it.
     pub(super) fn is_empty(&mut self) -> bool {
         let unused = |upstream: &mut Arc<Upstream>| Arc::get_mut(upstream).is_some_and(|upstream| upstream.is_unused());
         let upstreams = self.upstreams.get_mut().unwrap_or_else(PoisonError::into_inner);
-        !std::mem::take(self.used.get_mut())
-            && upstreams.values_mut().all(unused)
+        upstreams.values_mut().all(unused)
             && self.in_flight.is_empty()
             && self.pending.is_empty()
             && self.parked.is_empty()
@@ -156,6 +155,11 @@ impl Work {
             && self.outbox.is_empty()
             && self.events.is_empty()
             && self.lists.is_empty(Instant::now())
+    }
+
+    /// The same, if it was not used since the last look: what was is used again soon.
+    pub(super) fn is_over(&mut self) -> bool {
+        !std::mem::take(self.used.get_mut()) && self.is_empty()
     }
 
     /// The highest number that any part of it has given.

@@ -9,7 +9,7 @@ use hawser_owner::{LocalOwner, Principal, PrincipalKind};
 
 use super::Sessions;
 use crate::places::{Full, Place, Places};
-use crate::session::Session;
+use crate::session::{Session, Work};
 
 /// How many sessions are set aside for one that needs a place, should others be quicker to take what gets free.
 const MAKING_ROOM_MAX: usize = 8;
@@ -32,12 +32,12 @@ impl Sessions {
 
     /// Lets a session hold more than itself. Sessions at work are fewer than those that are idle: where there are too many, a quiet
     /// one makes way.
-    pub(crate) async fn set_to_work(&self, session: &Arc<Session>) -> Result<(), Full> {
-        if !session.is_at_work() {
-            let place = self.place_among(&self.at_work, session.local_owner(), session.is_counted()).await?;
-            session.begin_work(place);
+    pub(crate) async fn set_to_work(&self, session: &Arc<Session>) -> Result<Arc<Work>, Full> {
+        if let Some(work) = session.counted_work() {
+            return Ok(work);
         }
-        Ok(())
+        let place = self.place_among(&self.at_work, session.local_owner(), session.is_counted()).await?;
+        Ok(session.begin_work(place))
     }
 
     async fn place_among(&self, places: &Arc<Places>, owner: LocalOwner, counted: bool) -> Result<Place, Full> {
@@ -46,10 +46,18 @@ impl Sessions {
                 Ok(place) => return Ok(place),
                 Err(full) => full,
             };
-            let candidates = match full {
+            let mut candidates = match full {
                 Full::Owner => places.some_of(owner),
                 Full::Total => places.some(),
             };
+            if Arc::ptr_eq(places, &self.at_work) {
+                // Who holds nothing any more gives its place back and stays.
+                let before = candidates.len();
+                candidates.retain(|session| !session.rest());
+                if candidates.len() < before {
+                    continue;
+                }
+            }
             self.set_aside(&quietest(candidates).ok_or(full)?).await;
         }
         places.take(owner, counted)
