@@ -7,6 +7,7 @@
 mod answer;
 mod capture;
 mod changing_backend;
+pub mod crowd;
 mod entry;
 mod everything;
 mod fixture;

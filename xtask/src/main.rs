@@ -4,6 +4,7 @@
 //! and exits non-zero when something did not hold.
 
 mod conformance;
+mod crowd;
 mod exec;
 mod fuzz;
 mod real_parts;
@@ -37,6 +38,8 @@ enum Task {
     RealParts(Output),
     /// Judge the authorization server, and the gateway between both protocol eras, with the MCP conformance suite.
     Conformance(conformance::Options),
+    /// Open a crowd of sessions on one node and hold what they cost to the promised bounds.
+    Crowd(crowd::Options),
     /// Run every fuzz target for a bounded time.
     Fuzz(fuzz::Options),
 }
@@ -94,6 +97,11 @@ fn run(task: Task) -> Result<bool> {
             let mut report = Report::new("conformance");
             conformance::task(&workspace, &options, &mut report)?;
             report.finish(options.output.json.as_deref())
+        }
+        Task::Crowd(options) => {
+            let mut report = Report::new("crowd");
+            crowd::task(&workspace, &options, &mut report);
+            report.finish(options.json())
         }
         Task::Fuzz(options) => {
             let mut report = Report::new("fuzz");

@@ -314,10 +314,9 @@ pub(crate) fn notification(caller: &Caller, told: &Notification) {
 fn cancel(caller: &Caller, told: &Notification) {
     let Some(params) = &told.params else { return };
     let Ok(members) = Members::read(params, &["requestId"]) else { return };
-    if let Some(id) = members.get("requestId").and_then(RequestId::from_raw) {
-        if let Some(work) = caller.session.present_work() {
-            work.in_flight.cancel(&id, members.string("reason"));
-        }
+    let id = members.get("requestId").and_then(RequestId::from_raw);
+    if let (Some(id), Some(work)) = (id, caller.session.present_work()) {
+        work.in_flight.cancel(&id, members.string("reason"));
     }
 }
 

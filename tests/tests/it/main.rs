@@ -17,6 +17,7 @@ mod bad_stdio;
 mod clients_of_both_eras;
 mod configuration;
 mod conformance;
+mod crowd;
 mod demo;
 mod drain;
 mod elicitation;
