@@ -1,4 +1,4 @@
-//! Publish and subscribe within one process, for the adapters that serve one node.
+//! Publish and subscribe within one process: all of it for the adapters that serve one node, the last step for the others.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,6 +55,33 @@ impl Channels {
         let (sender, receiver) = broadcast::channel(LAG_MAX);
         open.senders.insert(channel.into(), sender);
         Ok(Subscription::new(receiver))
+    }
+
+    /// Tells everyone who listens that messages may be missing.
+    pub(crate) fn tell_missed(&self) {
+        for sender in self.lock().senders.values() {
+            let _ = sender.send(Delivery::Missed);
+        }
+    }
+
+    /// The channels that somebody listens to.
+    pub(crate) fn open(&self) -> Vec<Box<str>> {
+        let open = self.lock();
+        open.senders
+            .iter()
+            .filter(|(_, sender)| sender.receiver_count() > 0)
+            .map(|(channel, _)| channel.clone())
+            .collect()
+    }
+
+    /// Whether somebody listens to the channel.
+    pub(crate) fn is_open(&self, channel: &str) -> bool {
+        self.lock().senders.get(channel).is_some_and(|sender| sender.receiver_count() > 0)
+    }
+
+    /// Drops channels that nobody listens to any more.
+    pub(crate) fn sweep(&self) {
+        self.lock().senders.retain(|_, sender| sender.receiver_count() > 0);
     }
 
     /// A panic elsewhere cannot leave the map half changed: every change to it is one call.

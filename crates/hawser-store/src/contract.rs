@@ -38,6 +38,11 @@ pub trait Subject: Send + Sync {
         Duration::from_secs(10)
     }
 
+    /// How many runs of random operations are tried. Fewer where time cannot be set.
+    fn random_runs(&self) -> u32 {
+        48
+    }
+
     /// Largest value that the store accepts.
     fn value_bytes_max(&self) -> usize {
         VALUE_BYTES_MAX

@@ -5,7 +5,8 @@
 //! increment, scan, publish/subscribe), so that one contract suite can hold every adapter to the same behaviour:
 //!
 //! - [`MemoryStore`]: for tests and throw-away gateways;
-//! - [`RedbStore`]: one embedded file, the default; survives `kill -9`.
+//! - [`RedbStore`]: one embedded file, the default; survives `kill -9`;
+//! - [`RedisStore`]: a Valkey or Redis server, a primary watched by Sentinels, or a cluster; shared by any number of nodes.
 //!
 //! [`Journal`] is written once over the port: announcements that every node hears, whatever the channel loses.
 //!
@@ -24,6 +25,7 @@ mod key;
 mod memory;
 mod port;
 mod redb_file;
+mod redis_server;
 mod row;
 mod scan;
 mod subscription;
@@ -33,6 +35,7 @@ pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
 pub use port::{Store, StoreError, Unavailable, VALUE_BYTES_MAX};
 pub use redb_file::{OpenError, RedbOptions, RedbStore};
+pub use redis_server::{OpenRedisError, RedisOptions, RedisOptionsError, RedisStore, RedisUrlError};
 pub use row::WallClock;
 pub use scan::{SCAN_ROWS_MAX, ScanCursor, ScanPage, UnknownCursor};
 pub use subscription::{Delivery, Subscription};

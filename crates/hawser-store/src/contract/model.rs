@@ -178,7 +178,7 @@ async fn apply(
 
 pub(super) async fn random_operations_agree_with_a_map(subject: &dyn Subject) {
     let store = subject.store();
-    for_all(48, operations(), async |operations| {
+    for_all(subject.random_runs(), operations(), async |operations| {
         let keys: [Key; ROWS] = std::array::from_fn(|_| fresh_key());
         let mut model = Model::default();
         for (step, operation) in operations.iter().enumerate() {
