@@ -177,18 +177,28 @@ impl Gateway {
     /// finishes them is served meanwhile: answers to questions, retries of calls that wait for input, their streams. Tells how
     /// many calls were not done by then.
     pub async fn drain(&self, grace: Duration) -> usize {
-        self.0.sessions.drain(grace).await
+        let relayed = async {
+            match &self.0.relay {
+                Some(relay) => relay.drain(grace).await,
+                None => 0,
+            }
+        };
+        let (own, relayed) = tokio::join!(self.0.sessions.drain(grace), relayed);
+        own + relayed
     }
 
-    /// How many calls run, or wait for their client's input.
+    /// How many calls run here or at other nodes, or wait for their client's input.
     pub fn calls_under_way(&self) -> usize {
-        self.0.sessions.under_way()
+        self.0.sessions.under_way() + self.0.relay.as_ref().map_or(0, |relay| relay.calls_under_way())
     }
 
     /// Ends everything that this node holds: what is left of the calls, then the backend sessions. The sessions stay valid for
     /// other nodes and for the next start. Call [`Gateway::drain`] first.
     pub async fn close(&self) {
         self.0.sessions.close().await;
+        if let Some(relay) = &self.0.relay {
+            relay.close().await;
+        }
     }
 
     /// Whether a request's path is that of an endpoint.

@@ -23,13 +23,15 @@ use crate::reply::{Body, BrokenAnswer};
 /// The asking side of an exchange, between who reads the answer and what comes.
 pub(super) struct Asked {
     pub(super) to: NodeName,
+    /// Whether the answer ends by itself.
+    pub(super) is_call: bool,
     flow: Mutex<Asking>,
     reader: AtomicWaker,
 }
 
 impl Asked {
-    pub(super) fn new(to: NodeName) -> Self {
-        Self { to, flow: Mutex::new(Asking::new(Instant::now())), reader: AtomicWaker::new() }
+    pub(super) fn new(to: NodeName, is_call: bool) -> Self {
+        Self { to, is_call, flow: Mutex::new(Asking::new(Instant::now())), reader: AtomicWaker::new() }
     }
 
     /// Changes the flow and wakes who reads.
@@ -125,7 +127,7 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(word) = self.asked.lock().give_up(Break::Gone) {
+        if let Some(word) = self.asked.lock().give_up(Break::Unwanted) {
             self.say(word);
         }
         self.shared.asked().remove(&self.id);

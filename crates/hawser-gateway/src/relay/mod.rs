@@ -9,6 +9,7 @@
 
 mod answer;
 mod chunks;
+mod draining;
 mod flow;
 mod frame;
 mod letter;
@@ -146,14 +147,14 @@ impl Shared {
     /// Messages to this node may have been lost: what should have come is asked for, and what was sent is told.
     fn missed(&self) {
         let now = Instant::now();
-        self.each_asked(|flow| flow.missed(now));
+        self.each_asked(|_, flow| flow.missed(now));
         self.serving.each(|flow| Ok(Some(flow.beat(now))));
     }
 
-    fn each_asked(&self, change: impl Fn(&mut Asking) -> Option<Word>) {
+    fn each_asked(&self, change: impl Fn(&Asked, &mut Asking) -> Option<Word>) {
         let all: Vec<_> = self.asked().iter().map(|(id, asked)| (*id, Arc::clone(asked))).collect();
         for (id, asked) in all {
-            if let Some(word) = asked.change(&change) {
+            if let Some(word) = asked.change(|flow| change(&asked, flow)) {
                 self.outbox.say(Channel::Node(asked.to), Frame::Of(id, word));
             }
         }
@@ -198,7 +199,7 @@ impl Relay {
         let mut id = [0; 8];
         self.shared.entropy.fill(&mut id).map_err(|_| NotReached::Busy(to))?;
         let id = ExchangeId(u64::from_be_bytes(id));
-        let asked = Arc::new(Asked::new(to));
+        let asked = Arc::new(Asked::new(to, request.is_call()));
         self.shared.asked().insert(id, Arc::clone(&asked));
         let answer = Answer::new(id, asked, Arc::clone(&self.shared), place);
 
@@ -264,7 +265,7 @@ impl Relay {
         loop {
             every.tick().await;
             let now = Instant::now();
-            self.shared.each_asked(|flow| flow.tick(now));
+            self.shared.each_asked(|_, flow| flow.tick(now));
             self.shared.serving.each(|flow| flow.tick(now));
         }
     }

@@ -2,6 +2,7 @@
 //! into one letter and keeps its order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hawser_owner::Clock;
@@ -31,6 +32,8 @@ pub(super) struct Outbox {
     bulky: mpsc::Sender<Outgoing>,
     brief: mpsc::Sender<Outgoing>,
     news: mpsc::Sender<Outgoing>,
+    /// What was put in and is not sent yet.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Takes frames out.
@@ -38,30 +41,48 @@ pub(super) struct Postman {
     bulky: mpsc::Receiver<Outgoing>,
     brief: mpsc::Receiver<Outgoing>,
     news: mpsc::Receiver<Outgoing>,
+    waiting: Arc<AtomicUsize>,
 }
 
 pub(super) fn outbox() -> (Outbox, Postman) {
     let (bulky, from_bulky) = mpsc::channel(BULKY_MAX);
     let (brief, from_brief) = mpsc::channel(BRIEF_MAX);
     let (news, from_news) = mpsc::channel(NEWS_MAX);
-    (Outbox { bulky, brief, news }, Postman { bulky: from_bulky, brief: from_brief, news: from_news })
+    let waiting = Arc::<AtomicUsize>::default();
+    let postman = Postman { bulky: from_bulky, brief: from_brief, news: from_news, waiting: Arc::clone(&waiting) };
+    (Outbox { bulky, brief, news, waiting }, postman)
 }
 
 impl Outbox {
     /// Says something short; whether there was room for it. Never waits.
     pub(super) fn say(&self, to: Channel, frame: Frame) -> bool {
-        self.brief.try_send((to, frame)).is_ok()
+        self.put(&self.brief, (to, frame))
     }
 
     /// Tells all nodes something; whether there was room for it. Never waits.
     pub(super) fn tell(&self, message: Bytes) -> bool {
-        self.news.try_send((Channel::Nodes, Frame::Tell(message))).is_ok()
+        self.put(&self.news, (Channel::Nodes, Frame::Tell(message)))
+    }
+
+    fn put(&self, queue: &mpsc::Sender<Outgoing>, outgoing: Outgoing) -> bool {
+        let Ok(place) = queue.try_reserve() else { return false };
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        place.send(outgoing);
+        true
+    }
+
+    /// Whether everything was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Sends what may be large, and waits while others do.
     pub(super) async fn send(&self, to: Channel, frame: Frame) {
         // Nobody takes it only when the node stops.
-        let _ = self.bulky.send((to, frame)).await;
+        if let Ok(place) = self.bulky.reserve().await {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            place.send((to, frame));
+        }
     }
 }
 
@@ -86,6 +107,7 @@ impl Postman {
             taken.extend(std::iter::from_fn(|| self.brief.try_recv().ok()).take(TAKEN_MAX));
             taken.extend(std::iter::from_fn(|| self.bulky.try_recv().ok()).take(BULKY_MAX));
             taken.extend(std::iter::from_fn(|| self.news.try_recv().ok()).take(TAKEN_MAX));
+            let count = taken.len();
             let posts = sorted(taken.drain(..)).into_iter().map(|(to, frames)| {
                 let unsent = &unsent;
                 async move {
@@ -98,6 +120,7 @@ impl Postman {
                 }
             });
             futures_util::future::join_all(posts).await;
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
         }
     }
 }

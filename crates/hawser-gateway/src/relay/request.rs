@@ -47,6 +47,11 @@ impl Relayed {
         Ok(request)
     }
 
+    /// Whether it is answered once; a stream that is opened by GET is taken up again elsewhere.
+    pub(super) fn is_call(&self) -> bool {
+        self.method != Method::GET
+    }
+
     /// As it is written, in parts.
     pub(super) fn to_parts(&self) -> Vec<Bytes> {
         let mut out = Vec::with_capacity(1024 + self.body.len());

@@ -42,6 +42,8 @@ pub(super) struct Serving {
 struct UnderWay {
     exchanges: HashMap<Key, Exchange>,
     coming_bytes: usize,
+    /// Nothing more is taken.
+    closed: bool,
 }
 
 enum Exchange {
@@ -104,9 +106,10 @@ impl Serving {
     fn part(&self, key: Key, part: u16, parts: u16, bytes: &Bytes) -> Part {
         let now = Instant::now();
         let mut under_way = self.lock();
-        let UnderWay { exchanges, coming_bytes } = &mut *under_way;
-        let full =
-            exchanges.len() >= EXCHANGES_MAX || *coming_bytes + bytes.len() > COMING_BYTES.max(self.request_bytes);
+        let UnderWay { exchanges, coming_bytes, closed } = &mut *under_way;
+        let full = *closed
+            || exchanges.len() >= EXCHANGES_MAX
+            || *coming_bytes + bytes.len() > COMING_BYTES.max(self.request_bytes);
         let mut coming = match exchanges.entry(key) {
             Entry::Vacant(_) if part != 0 || full => return Part::Refused,
             Entry::Vacant(_) => Coming { since: now, next: 0, parts, bytes: BytesMut::new() },
@@ -157,6 +160,21 @@ impl Serving {
         match self.lock().exchanges.get(&key) {
             Some(Exchange::Served(served)) => Some(Arc::clone(served)),
             Some(Exchange::Coming(_)) | None => None,
+        }
+    }
+
+    /// Takes nothing more; whether everything that was taken is answered and read.
+    pub(super) fn close(&self) -> bool {
+        let mut under_way = self.lock();
+        under_way.closed = true;
+        under_way.exchanges.is_empty()
+    }
+
+    /// Tells who waits for an answer that none will come.
+    pub(super) fn give_up(&self) {
+        let left: Vec<_> = self.lock().exchanges.keys().copied().collect();
+        for key in left {
+            self.say(key, Word::Gone);
         }
     }
 

@@ -20,6 +20,8 @@ pub(in super::super) enum Break {
     Disagreed,
     /// The request could not be sent.
     Unsent,
+    /// Nobody on this side waits for it any more.
+    Unwanted,
 }
 
 /// What the reader gets.

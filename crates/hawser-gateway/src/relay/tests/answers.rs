@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::world::{World, body_of, read, request};
+use super::world::{World, body_of, read, request, stream_request};
 use crate::relay::flow::{WIDER, WINDOW};
 use crate::relay::frame::{PART_BYTES_MAX, PIECE_BYTES_MAX};
 use crate::relay::{EXCHANGES_MAX, NodeName, NotReached, Relayed};
@@ -248,4 +248,56 @@ async fn what_is_told_reaches_everybody_else() {
     one.relay.tell_all("fourth".into());
     assert_eq!(three.heard.recv().await.unwrap().1, "third");
     assert_eq!(three.heard.recv().await.unwrap().1, "fourth", "what is too long is not told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_ends_its_streams_and_waits_for_its_calls() {
+    let world = World::new();
+    let there = world
+        .node(|request| async move {
+            if !request.is_call() {
+                std::future::pending().await
+            }
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            text("done")
+        })
+        .await;
+    let here = world.asker().await;
+    let ask = |request| {
+        let (relay, there) = (Arc::clone(&here.relay), there.name());
+        tokio::spawn(async move { relay.forward(there, request).await })
+    };
+    let stream = ask(stream_request());
+    let call = ask(request(""));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(here.relay.calls_under_way(), 1);
+    assert_eq!(here.relay.drain(Duration::from_secs(10)).await, 1, "it takes longer");
+    assert!(stream.await.unwrap().is_err());
+    assert!(!call.is_finished());
+    let drain = tokio::spawn({
+        let relay = Arc::clone(&here.relay);
+        async move { relay.drain(Duration::from_mins(1)).await }
+    });
+    assert_eq!(read(call.await.unwrap().unwrap()).await.unwrap(), "done");
+    assert_eq!(drain.await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_says_what_it_will_not_answer_and_takes_nothing_more() {
+    let world = World::new();
+    let there = world.node(|_| async { std::future::pending().await }).await;
+    let here = world.asker().await;
+    let (relay, name) = (Arc::clone(&here.relay), there.name());
+    let call = tokio::spawn(async move { relay.forward(name, request("")).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let closed = Instant::now();
+    there.relay.close().await;
+    there.kill();
+    assert_eq!(call.await.unwrap().unwrap_err(), NotReached::Lost(name));
+    assert!(closed.elapsed() < Duration::from_secs(2), "{:?}", closed.elapsed());
+
+    let there = world.asker().await;
+    there.relay.close().await;
+    let refused = here.relay.forward(there.name(), request("")).await;
+    assert_eq!(refused.unwrap_err(), NotReached::Busy(there.name()));
 }

@@ -215,6 +215,11 @@ pub(super) fn request(body: impl Into<Bytes>) -> Relayed {
     Relayed::of(&parts, body.into()).unwrap()
 }
 
+pub(super) fn stream_request() -> Relayed {
+    let (parts, ()) = Request::get("/mcp").body(()).unwrap().into_parts();
+    Relayed::of(&parts, Bytes::new()).unwrap()
+}
+
 /// The body of a request, as the other node sees it.
 pub(super) async fn body_of(request: Relayed) -> Bytes {
     request.into_request().unwrap().into_body().collect().await.unwrap().to_bytes()
