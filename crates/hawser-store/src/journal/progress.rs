@@ -57,6 +57,7 @@ impl Progress {
         self.ahead.clear();
         self.absent.clear();
         self.repeated = false;
+        self.gone = 0;
     }
 
     /// The counter is lost. Tells whether that is news.
@@ -67,11 +68,12 @@ impl Progress {
     /// An announcement came over the channel. It is never held back: only what is missing is looked for.
     pub(super) fn hear(&mut self, number: u64, message: &[u8]) -> Verdict {
         let Some(seen) = self.seen else { return Verdict::Tell };
+        let told = self.has_told(number);
         if !self.note(number, message) {
             return Verdict::Known;
         }
         if number <= seen || self.ahead.contains(&number) {
-            self.repeated |= number > self.floor;
+            self.repeated |= told || number > self.floor;
         } else if number - seen <= BEHIND_MAX {
             self.ahead.insert(number);
         }
@@ -103,14 +105,15 @@ impl Progress {
             self.gone = number;
             return;
         };
-        let known = self.recent.iter().any(|(recent, _)| *recent == number);
-        self.repeated |= self.note(number, message) && known;
+        let told = self.has_told(number);
+        self.repeated |= self.note(number, message) && told;
     }
 
     /// An announcement was looked for. What is absent twice was lost on its way to the store, or is too old.
     pub(super) fn read(&mut self, number: u64, entry: Option<&[u8]>) -> Verdict {
         match entry {
             Some(message) => {
+                self.gone = 0;
                 let new = self.note(number, message);
                 self.finish(number);
                 if new { Verdict::Tell } else { Verdict::Known }
@@ -133,6 +136,10 @@ impl Progress {
         while let Some(next) = self.seen.and_then(|seen| seen.checked_add(1)).filter(|next| self.ahead.remove(next)) {
             self.seen = Some(next);
         }
+    }
+
+    fn has_told(&self, number: u64) -> bool {
+        self.recent.iter().any(|(recent, _)| *recent == number)
     }
 
     /// Remembers what is told; `false` if it was told before.

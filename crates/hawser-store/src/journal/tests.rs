@@ -276,6 +276,7 @@ struct World {
     rows: BTreeMap<u64, u64>,
     unwritten: Vec<(u64, u64)>,
     slow: bool,
+    failed: bool,
     sent: Vec<(u64, u64)>,
     last: u64,
     /// Announcements that were neither told nor told as missed.
@@ -322,7 +323,7 @@ impl World {
                 self.current += 1;
                 self.last += 1;
                 let announced = (self.current, self.last);
-                if !*written {
+                if !*written && !self.failed {
                     self.unwritten.push(announced);
                     self.slow = true;
                     return;
@@ -357,6 +358,7 @@ impl World {
             // Together with an announcer that was slow or died at that very number it cannot be seen.
             Event::Fail(_) if self.slow => {}
             Event::Fail(lost) => {
+                self.failed = true;
                 self.current = self.current.saturating_sub(*lost).max(self.first);
                 self.rows.retain(|number, _| *number <= self.current);
                 // What was lost before anybody heard or read it is lost; what is announced from now on is not.
