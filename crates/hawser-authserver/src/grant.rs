@@ -316,7 +316,7 @@ impl AuthServer {
                 self.audit().revoked(id, &next, reason);
             }
             let message = json!({ "grant": id, "reason": reason, "sessions": true });
-            return self.rows.publish(Self::REVOCATIONS, message.to_string().into()).await;
+            return self.revocations().announce(message.to_string().into()).await;
         }
         Err(Unavailable { reason: "a grant changed too often to be revoked".to_owned() }.into())
     }
@@ -340,7 +340,7 @@ impl AuthServer {
         let ttl = Timestamp::from_seconds(exp).since(self.now()) + MARGIN;
         self.rows.put(&digest_text(jti.as_bytes()), &DeniedToken { exp }, Some(ttl)).await?;
         let message = json!({ "grant": id, "jti": jti, "reason": "token_revoked", "sessions": false });
-        self.rows.publish(Self::REVOCATIONS, message.to_string().into()).await
+        self.revocations().announce(message.to_string().into()).await
     }
 
     pub(crate) async fn standing(&self, id: &str) -> Result<GrantStanding, StoreError> {

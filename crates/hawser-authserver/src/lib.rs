@@ -2,7 +2,7 @@
 //!
 //! It logs people in, asks for their consent and issues access tokens for the gateway's MCP endpoints. It knows the key
 //! ring (secrets at rest, audit digests) and the store, and nothing of MCP: a resource server asks it one question,
-//! [`AuthServer::token_accepted`], and listens on one channel, [`AuthServer::REVOCATIONS`].
+//! [`AuthServer::token_accepted`], and follows one journal, [`AuthServer::revocations`].
 //!
 //! - `authorize`, `login`, `consent`: the browser's part (OAuth 2.1 section 4.1, RFC 8707, RFC 9207, OpenID Connect Core);
 //! - `registration`, `client`: dynamic client registration (RFC 7591);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hawser_store::{Key, Store, StoreError, Unavailable};
+use hawser_store::{Journal, Key, Store, StoreError, Unavailable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -94,8 +94,9 @@ impl Rows {
         self.store.increment(&key(family, &window.to_string())?, ttl).await
     }
 
-    pub(crate) async fn publish(&self, channel: &str, message: Bytes) -> Result<(), StoreError> {
-        self.store.publish(channel, message).await
+    /// The journal of this name, in the same store.
+    pub(crate) fn journal(&self, name: &'static str) -> Journal {
+        Journal::new(Arc::clone(&self.store), name)
     }
 }
 

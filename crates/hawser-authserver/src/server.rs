@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use hawser_owner::{Clock, Entropy, EntropyError, KeyRing, Timestamp};
-use hawser_store::{Store, StoreError};
+use hawser_store::{Journal, Store, StoreError};
 use thiserror::Error;
 use url::Url;
 
@@ -70,9 +70,8 @@ impl From<KeysError> for OpenError {
 }
 
 impl AuthServer {
-    /// The channel on which every revocation is published as JSON: `{"grant","reason","sessions":true}` for a grant with
-    /// all that was opened under it, `{"grant","jti","reason","sessions":false}` for one access token alone.
-    pub const REVOCATIONS: &'static str = "authserver.revocations";
+    /// The name of the journal of revocations.
+    const REVOCATIONS: &'static str = "authserver.revocations";
 
     /// Checks the configuration, and reads or makes the signing keys.
     pub async fn open(
@@ -139,6 +138,12 @@ impl AuthServer {
     /// Ends a grant, with all that was opened under it. No error if there is none.
     pub async fn revoke_grant(&self, grant: &str, reason: &str) -> Result<(), StoreError> {
         self.revoke(grant, reason).await
+    }
+
+    /// The journal on which every revocation is announced as JSON: `{"grant","reason","sessions":true}` for a grant with all
+    /// that was opened under it, `{"grant","jti","reason","sessions":false}` for one access token alone.
+    pub fn revocations(&self) -> Journal {
+        self.rows.journal(Self::REVOCATIONS)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -36,6 +36,16 @@ pub(crate) fn opened(endpoint: &str, owner: OwnerDigest, client_id: Option<&str>
     info!(target: TARGET, event = "session_opened", endpoint, owner = %owner, client_id);
 }
 
+/// The store could not be asked about a session; it is served by its seal and looked up later.
+pub(crate) fn served_by_seal(endpoint: &str, owner: OwnerDigest) {
+    info!(target: TARGET, event = "session_served_by_seal", endpoint, owner = %owner);
+}
+
+/// All sessions of an owner or an endpoint, or all under a grant, were ended.
+pub(crate) fn revoked(what: &str, name: &str, reason: &'static str) {
+    info!(target: TARGET, event = "sessions_revoked", what, name, reason);
+}
+
 /// A session ended.
 pub(crate) fn terminated(endpoint: &str, owner: OwnerDigest, reason: &'static str) {
     info!(target: TARGET, event = "session_terminated", endpoint, owner = %owner, reason);

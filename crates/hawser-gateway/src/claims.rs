@@ -15,7 +15,6 @@ impl SessionKey {
     const BYTES: usize = 16;
     /// The first and the last that there can be, in their order.
     pub(crate) const FIRST: Self = Self([0; Self::BYTES]);
-    pub(crate) const LAST: Self = Self([u8::MAX; Self::BYTES]);
 
     pub(crate) fn to_hex(self) -> String {
         use std::fmt::Write as _;
@@ -23,6 +22,24 @@ impl SessionKey {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
+    }
+
+    /// Reads the name that [`to_hex`](Self::to_hex) gave.
+    pub(crate) fn from_hex(hex: &str) -> Option<Self> {
+        let (digits, rest) = hex.as_bytes().as_chunks::<2>();
+        let mut key = [0; Self::BYTES];
+        if digits.len() != Self::BYTES || !rest.is_empty() {
+            return None;
+        }
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        for (byte, [high, low]) in key.iter_mut().zip(digits) {
+            *byte = value(*high)? << 4 | value(*low)?;
+        }
+        Some(Self(key))
     }
 }
 
@@ -232,7 +249,19 @@ mod tests {
         assert_eq!(CapabilityBits::of(&RawJson::empty_object()).to_capabilities().as_str(), "{}");
     }
 
+    #[test]
+    fn names_of_sessions_are_read_in_one_spelling() {
+        for wrong in ["", "0", &"0".repeat(31), &"0".repeat(33), &"A".repeat(32), &"g".repeat(32), &"é".repeat(16)] {
+            assert_eq!(SessionKey::from_hex(wrong), None, "{wrong:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn names_round_trip(key: [u8; 16]) {
+            prop_assert_eq!(SessionKey::from_hex(&SessionKey(key).to_hex()), Some(SessionKey(key)));
+        }
+
         #[test]
         fn claims_round_trip(key: [u8; 16], revision in 0_usize..3, bits in 0_u16..128, idle_seconds: u32) {
             let claims = SessionClaims {

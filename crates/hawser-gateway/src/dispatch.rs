@@ -12,11 +12,11 @@ use tracing::debug;
 
 use crate::call::{self, Call};
 use crate::credential::Credential;
+use crate::gate::Entered;
 use crate::in_flight::{Flight, NotStarted};
 use crate::lists::{self, Cursors, Page};
 use crate::pending::NotPending;
 use crate::reply::Out;
-use crate::session::Session;
 use crate::sessions::Sessions;
 use crate::trace;
 use crate::upstream::Upstream;
@@ -28,7 +28,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The present request's session and who sent it.
 pub(crate) struct Caller {
-    pub(crate) session: Owned<Arc<Session>>,
+    pub(crate) session: Owned<Entered>,
     pub(crate) principal: Principal,
     pub(crate) credential: Credential,
     pub(crate) sessions: Arc<Sessions>,
@@ -222,7 +222,7 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
         upstream.forget_subscription(&uri);
     }
     if done {
-        caller.sessions.note_use(&caller.session).await;
+        caller.sessions.note_wishes(&caller.session).await;
     }
     answer
 }
@@ -274,7 +274,7 @@ async fn set_level(caller: &Caller, request: &Request) -> Answer {
     }
     let params = members.replace(&[("level", &RawJson::string(&level))]);
     caller.session.set_log_level(&level);
-    caller.sessions.note_use(&caller.session).await;
+    caller.sessions.note_wishes(&caller.session).await;
     // Told to who is open now; one that hangs is told when it is opened again.
     let told = caller.session.upstreams().into_iter().map(|upstream| {
         let params = params.clone();

@@ -13,7 +13,7 @@ use hawser_catalog::NamingError;
 use hawser_identity::{Authenticated, Authenticator};
 use hawser_mcp::{ErrorObject, code};
 use hawser_owner::{Clock, Entropy, EntropyError, KeyRing, Owned, PrincipalKind};
-use hawser_store::Store;
+use hawser_store::{Store, StoreError};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
@@ -30,14 +30,14 @@ use crate::config::{GatewayConfig, Hosts, Limits};
 use crate::credential::Revocation;
 use crate::edge::{self, EdgeError, LAST_EVENT_ID, SESSION_ID};
 use crate::endpoint::Endpoint;
+use crate::gate::Entered;
 use crate::get::{Get, RESUMING};
 use crate::lists::ListCache;
 use crate::profile::BackendReport;
 use crate::refusal::{self, Rejection};
 use crate::relay::{Relay, RelayDependencies, Serves};
 use crate::reply::{self, Body};
-use crate::session::Session;
-use crate::sessions::{AdmitError, Grants, Sessions, SessionsConfig};
+use crate::sessions::{AdmitError, Grants, Revoked, Selection, SessionInfo, SessionPage, Sessions, SessionsConfig};
 use crate::survey;
 
 /// How often memory is cleared of sessions whose time is up.
@@ -144,12 +144,15 @@ impl Gateway {
                 self.0.sessions.sweep().await;
             }
         };
-        // A task of its own, which ends when this is dropped: it must not wait for the others.
+        // Tasks of their own, which end when this is dropped: they must not wait for the others.
         let mut beside = JoinSet::new();
         if let Some(relay) = self.0.relay.clone() {
             let gateway = Arc::new(self.clone());
             beside.spawn(async move { relay.run(Arc::clone(&gateway) as Arc<dyn Serves>, gateway).await });
         }
+        let (upkeep, follow) = (Arc::clone(&self.0.sessions), Arc::clone(&self.0.sessions));
+        beside.spawn(async move { upkeep.upkeep().await });
+        beside.spawn(async move { follow.follow().await });
         tokio::join!(surveys, sweeps);
     }
 
@@ -164,13 +167,37 @@ impl Gateway {
     }
 
     /// A credential was revoked: ends its streams and calls, and with `sessions` every session that was opened under its grant.
-    pub async fn revoked(&self, revocation: &Revocation<'_>, sessions: bool) {
-        self.0.sessions.revoke(revocation, sessions).await;
+    /// Told at every node, each of which writes what it ends.
+    pub fn revoked(&self, revocation: &Revocation<'_>, sessions: bool) {
+        self.0.sessions.revoke(revocation, sessions);
     }
 
-    /// Looks up the grant of every session anew and ends those whose grant has been revoked: for when revocations were missed.
-    pub async fn recheck_grants(&self) {
-        self.0.sessions.recheck_grants().await;
+    /// Revocations may have been missed: every session is looked up anew, in the background, and ended if it or its grant is
+    /// found to be over.
+    pub fn revocations_missed(&self) {
+        self.0.sessions.missed();
+    }
+
+    /// The sessions that are not over, by the rows of the store; `after` is where another page ended. At most `limit`, and at most
+    /// 1,000.
+    pub async fn list_sessions(
+        &self,
+        selection: Option<&Selection>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<SessionPage, StoreError> {
+        self.0.sessions.list(selection, after, limit).await
+    }
+
+    /// What the store has of the session of this name, also if it is over.
+    pub async fn show_session(&self, name: &str) -> Result<Option<SessionInfo>, StoreError> {
+        self.0.sessions.show(name).await
+    }
+
+    /// Ends all these sessions, on every node; what is opened afterwards is not hit. `reason` is for the audit log. Where the store
+    /// fails in the middle, what was done stays done, and it can be said again.
+    pub async fn revoke_sessions(&self, selection: &Selection, reason: &'static str) -> Result<Revoked, StoreError> {
+        self.0.sessions.revoke_selected(selection, reason).await
     }
 
     /// Takes no new work, ends the streams that would never end by themselves, and gives the calls under way `grace`. What
@@ -282,7 +309,7 @@ impl Inner {
         authenticated: &Authenticated,
         presented: Option<&str>,
         operation: &str,
-    ) -> Result<Owned<Arc<Session>>, Rejection> {
+    ) -> Result<Owned<Entered>, Rejection> {
         let presented = presented.ok_or_else(|| {
             let text = "the header `Mcp-Session-Id` is missing; send `initialize` first";
             Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text))

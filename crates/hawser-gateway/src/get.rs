@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use crate::audit;
 use crate::credential::Credential;
 use crate::event_log::{StreamKind, StreamNumber};
+use crate::gate::Entered;
 use crate::outbox::StandingReader;
 use crate::refusal::Rejection;
 use crate::reply::{self, Body, Got};
@@ -29,11 +30,7 @@ pub(crate) struct Get<'a> {
 
 impl Get<'_> {
     /// The stream that comes after the event `last`, or a new one.
-    pub(crate) fn answer(
-        &self,
-        session: &Owned<Arc<Session>>,
-        last: Option<&str>,
-    ) -> Result<Response<Body>, Rejection> {
+    pub(crate) fn answer(&self, session: &Owned<Entered>, last: Option<&str>) -> Result<Response<Body>, Rejection> {
         let credential = Credential::of(self.authenticated);
         let Some(last) = last else {
             if self.sessions.is_draining() {

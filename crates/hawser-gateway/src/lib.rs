@@ -2,13 +2,14 @@
 //!
 //! A request passes through fixed steps, each of which yields what the next one demands: the [edge](edge) checks its head, the
 //! authenticator turns its credential into a principal, the frame is read, the session id is admitted
-//! (`Owned<Arc<Session>>`), and only then does [dispatch](dispatch) act. POST, GET and DELETE, requests, notifications and
+//! (`Owned<Entered>`), and only then does [dispatch](dispatch) act. POST, GET and DELETE, requests, notifications and
 //! responses all take this one way.
 
 mod allowance;
 mod ask;
 mod audit;
 mod call;
+mod checked;
 mod claims;
 mod client_kind;
 mod config;
@@ -18,6 +19,7 @@ mod edge;
 mod endpoint;
 mod event_log;
 mod extensions;
+mod gate;
 mod gateway;
 mod get;
 mod in_flight;
@@ -49,4 +51,4 @@ pub use gateway::{Gateway, GatewayDependencies, GatewayError};
 pub use profile::BackendReport;
 pub use relay::{Hears, NodeName, NodeNameError, NotReached, Relay, RelayDependencies, Relayed, Serves};
 pub use reply::{Body, BrokenAnswer};
-pub use sessions::Grants;
+pub use sessions::{Grants, Revoked, Selection, SessionInfo, SessionPage};

@@ -7,19 +7,22 @@ mod work;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use hawser_backend::BackendSession;
 use hawser_mcp::{LOG_LEVELS, RawJson, Revision};
 use hawser_owner::{LocalOwner, OwnerDigest, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use crate::checked::Checked;
 use crate::claims::{SessionClaims, SessionKey};
 use crate::client_kind::ClientKind;
 use crate::credential::Revocation;
 use crate::endpoint::Endpoint;
+use crate::gate::Gate;
 use crate::lists::View;
 use crate::places::Place;
-use crate::record::SessionRecord;
+use crate::record::{SessionRecord, StoredParts};
 use crate::sessions::PoolKey;
 use crate::upstream::Upstream;
 
@@ -32,8 +35,10 @@ pub(crate) struct Session {
     endpoint: Arc<Endpoint>,
     owner: OwnerDigest,
     local_owner: LocalOwner,
-    grant: Option<Arc<str>>,
+    /// Found out later where the session was made from its seal alone.
+    grant: OnceLock<Arc<str>>,
     client: Arc<ClientKind>,
+    opened: Timestamp,
     expires: Timestamp,
     last_used: AtomicU64,
     last_stored: AtomicU64,
@@ -48,6 +53,8 @@ pub(crate) struct Session {
     log_level: AtomicU8,
     place: Mutex<Option<Place>>,
     pooled: Option<Box<PoolKey>>,
+    pub(crate) gate: Gate,
+    pub(crate) checked: Checked,
     /// The last number that the gateway gave to something in this session that has no name of its own.
     last_number: AtomicU64,
     /// Random, for the ids of its events.
@@ -62,7 +69,7 @@ pub(crate) struct SessionParts {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) record: SessionRecord,
     pub(crate) client: Arc<ClientKind>,
-    pub(crate) expires: Timestamp,
+    pub(crate) checked: Checked,
     pub(crate) place: Place,
     /// Random, for the ids of its events.
     pub(crate) epoch: u64,
@@ -72,16 +79,17 @@ pub(crate) struct SessionParts {
 
 impl Session {
     pub(crate) fn new(parts: SessionParts, workshop: Arc<Workshop>) -> Arc<Self> {
-        let SessionParts { claims, endpoint, mut record, client, expires, place, epoch, pooled } = parts;
+        let SessionParts { claims, endpoint, record, client, checked, place, epoch, pooled } = parts;
         let session = Arc::new_cyclic(|weak| {
             place.seat(weak);
             Self {
                 claims,
                 owner: record.owner,
                 local_owner: place.owner(),
-                grant: record.grant.map(Arc::from),
+                grant: record.grant.map_or_else(OnceLock::new, |grant| OnceLock::from(Arc::from(grant))),
                 client,
-                expires,
+                opened: record.opened,
+                expires: record.expires,
                 last_used: AtomicU64::new(record.last_used.seconds()),
                 last_stored: AtomicU64::new(record.last_used.seconds()),
                 endpoint,
@@ -93,22 +101,39 @@ impl Session {
                 log_level: AtomicU8::new(0),
                 place: Mutex::new(Some(place)),
                 pooled: pooled.map(Box::new),
+                gate: Gate::default(),
+                checked,
                 last_number: AtomicU64::new(0),
                 epoch,
                 work: Mutex::default(),
             }
         });
-        if let Some(level) = &record.log_level {
-            session.set_log_level(level);
+        session.restore_wishes(record.log_level.as_deref(), record.subscriptions);
+        session
+    }
+
+    fn restore_wishes(&self, log_level: Option<&str>, mut subscriptions: BTreeMap<String, Vec<String>>) {
+        if let Some(level) = log_level {
+            self.set_log_level(level);
         }
-        for (at, backend) in session.endpoint.backends().enumerate() {
-            if let Some(uris) = record.subscriptions.remove(backend.name().as_str())
-                && let Some(upstream) = session.upstream(at)
+        for (at, backend) in self.endpoint.backends().enumerate() {
+            if let Some(uris) = subscriptions.remove(backend.name().as_str())
+                && let Some(upstream) = self.upstream(at)
             {
                 upstream.restore_subscriptions(uris);
             }
         }
-        session
+    }
+
+    /// Takes over what the store has of a session that was made from its seal alone.
+    pub(crate) fn fill_in(&self, stored: StoredParts) {
+        if let Some(grant) = stored.grant {
+            let _ = self.grant.set(Arc::from(grant));
+        }
+        let asked_for_nothing = self.upstreams().iter().all(|upstream| upstream.subscriptions().is_empty());
+        if self.log_level().is_none() && asked_for_nothing {
+            self.restore_wishes(stored.log_level.as_deref(), stored.subscriptions);
+        }
     }
 
     pub(crate) const fn key(&self) -> SessionKey {
@@ -153,8 +178,8 @@ impl Session {
         self.epoch
     }
 
-    pub(crate) const fn grant(&self) -> Option<&Arc<str>> {
-        self.grant.as_ref()
+    pub(crate) fn grant(&self) -> Option<&Arc<str>> {
+        self.grant.get()
     }
 
     pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
@@ -181,6 +206,10 @@ impl Session {
 
     pub(crate) const fn weak(&self) -> &Weak<Self> {
         &self.weak
+    }
+
+    pub(crate) const fn opened(&self) -> Timestamp {
+        self.opened
     }
 
     pub(crate) const fn expires(&self) -> Timestamp {
@@ -234,10 +263,11 @@ impl Session {
         self.ended.get().is_some_and(CancellationToken::is_cancelled)
     }
 
-    /// Marks the session as ended for good, and ends it.
-    pub(crate) fn mark_terminated(&self) {
-        self.terminated.store(true, Ordering::Release);
+    /// Marks the session as ended for good, and ends it. Tells whether it was not before.
+    pub(crate) fn mark_terminated(&self) -> bool {
+        let news = !self.terminated.swap(true, Ordering::AcqRel);
         self.ended().cancel();
+        news
     }
 
     /// Whether it was ended for good.
@@ -252,7 +282,28 @@ impl Session {
 
     /// Whether nothing would be interrupted if the session were set aside.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.present_work().is_none_or(|work| work.is_idle() && !work.outbox.has_stream())
+        self.gate.is_empty() && self.present_work().is_none_or(|work| work.is_idle() && !work.outbox.has_stream())
+    }
+
+    /// Lets nobody in any more if nothing is interrupted by that. Tells whether it is so.
+    pub(crate) fn close_if_quiet(&self) -> bool {
+        self.close_if(Self::is_quiet)
+    }
+
+    /// The same if nothing but streams without a call are interrupted.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        self.close_if(Self::is_idle)
+    }
+
+    fn close_if(&self, nothing_goes_on: impl Fn(&Self) -> bool) -> bool {
+        if !self.gate.close() {
+            return false;
+        }
+        let closed = nothing_goes_on(self);
+        if !closed {
+            self.gate.open();
+        }
+        closed
     }
 
     /// Whether no call runs, no question waits and nobody listens.
@@ -283,6 +334,22 @@ impl Session {
         self.last_used.load(Ordering::Relaxed) > self.last_stored.load(Ordering::Relaxed)
     }
 
+    /// The use could not be stored: it is due again.
+    pub(crate) fn not_stored(&self) {
+        self.last_stored.store(0, Ordering::Relaxed);
+    }
+
+    /// The owner used the session on another node, at the latest then.
+    pub(crate) fn used_elsewhere(&self, last_used: Timestamp) {
+        self.last_used.fetch_max(last_used.seconds(), Ordering::Relaxed);
+    }
+
+    /// A time of last use that was stored may be behind by as much as is not told to the store; never later than now.
+    pub(crate) fn at_the_latest(stored: Timestamp, idle_seconds: u64, now: Timestamp) -> Timestamp {
+        let behind = Duration::from_secs(idle_seconds / 16);
+        stored.max(stored.plus(behind).min(now))
+    }
+
     pub(crate) fn to_record(&self) -> SessionRecord {
         let mut subscriptions = BTreeMap::new();
         for upstream in self.upstreams() {
@@ -296,6 +363,8 @@ impl Session {
             subscriptions,
             owner: self.owner,
             endpoint: self.endpoint.path().to_owned(),
+            opened: self.opened,
+            expires: self.expires,
             last_used: self.last_used(),
             grant: self.grant().map(ToString::to_string),
             capabilities: self.client_capabilities().clone(),

@@ -4,12 +4,18 @@
 //! [`Sessions::admit`] is the only way to a session. It decides ownership from the sealed id before it looks anything up, so a
 //! stranger's request causes neither a store read nor a backend connection, and leaves the owner's session and timers alone.
 
+mod announced;
 mod draining;
+mod ended;
 mod ending;
 mod grants;
+mod listing;
 mod pool;
 mod recent;
+mod restoring;
+mod revoking;
 mod room;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,28 +27,37 @@ use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{
     Binding, Clock, Entropy, EntropyError, KeyRing, Owned, Proven, Refusal, Refused, SealError, Standing, Timestamp,
 };
-use hawser_store::{Key, Store, StoreError};
+use hawser_store::{Journal, Key, Store, StoreError};
 use thiserror::Error;
 use tracing::warn;
 
 use crate::allowance::Allowance;
 use crate::audit;
+use crate::checked::Checked;
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
 use crate::client_kind::{ClientKind, ClientKinds, DECLARED_BYTES_MAX, Declared};
 use crate::config::{Limits, SessionPolicy};
 use crate::endpoint::Endpoint;
+use crate::gate::Entered;
 use crate::places::{Full, Place, Places};
-use crate::record::{self, SessionRecord, StoredParts, StoredSession};
+use crate::record::{self, Anew, SessionRecord, StoredSession};
 use crate::session::{Session, SessionParts, Workshop};
 
 pub(crate) use pool::{PoolKey, Presence};
 
+pub use listing::{SessionInfo, SessionPage};
+pub use revoking::{Revoked, Selection};
+
+use ended::Ended;
 use ending::{TOMBSTONE_MARGIN, is_over};
 use grants::OpenedUnder;
 use recent::RecentRevocations;
+use upkeep::Upkeep;
 
 /// Locks that order restoring and ending of sessions; a session always uses the same one.
 const SHARDS: usize = 64;
+/// How often a request tries to enter a session that is being set aside, should it be restored and set aside again.
+const ENTER_ATTEMPTS: usize = 4;
 
 /// Whether a grant of the embedded authorization server still stands.
 #[async_trait]
@@ -82,6 +97,10 @@ pub(crate) struct Sessions {
     draining: AtomicBool,
     closing: AtomicBool,
     revoked: RecentRevocations,
+    ended: Ended,
+    upkeep: Upkeep,
+    /// How nodes tell one another; there are no others unless the store is shared.
+    journal: Option<Journal>,
     shards: Vec<tokio::sync::Mutex<()>>,
 }
 
@@ -139,6 +158,7 @@ pub(crate) struct Opening {
 
 impl Sessions {
     pub(crate) fn new(config: SessionsConfig) -> Arc<Self> {
+        let journal = config.store.is_shared().then(|| Journal::new(Arc::clone(&config.store), announced::JOURNAL));
         Arc::new_cyclic(|weak| Self {
             places: Places::new(config.policy.per_owner, config.policy.total),
             at_work: Places::new(config.policy.per_owner, config.policy.at_work),
@@ -154,6 +174,9 @@ impl Sessions {
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             revoked: RecentRevocations::default(),
+            ended: Ended::default(),
+            upkeep: Upkeep::default(),
+            journal,
             shards: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
         })
     }
@@ -208,9 +231,13 @@ impl Sessions {
             client_info: opening.client_info.clone(),
         };
         let client = self.clients.of(&declared);
+        // In the second of a revocation it cannot be told what came first; who opens a session after it is not hit.
+        let revoked = self.ended.holds(key, &owned.owner().to_hex(), endpoint.path(), now);
         let record = SessionRecord {
             owner: owned.owner(),
             endpoint: endpoint.path().to_owned(),
+            opened: now,
+            expires,
             last_used: now,
             grant: authenticated.grant().map(str::to_owned),
             capabilities: opening.capabilities,
@@ -219,10 +246,11 @@ impl Sessions {
             subscriptions: BTreeMap::new(),
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
-        let session = self.insert(&self.session(claims, endpoint, record, (client, expires), place, None)?);
+        let checked = Checked::now(self.upkeep.round());
+        let session = self.insert(&self.session(claims, endpoint, record, (client, checked), place, None)?);
         // A revocation that came while the session was being opened found nothing to end.
-        if self.is_revoked(session.grant().map(AsRef::as_ref)).await? {
-            self.terminate(&session, "grant_revoked").await?;
+        if self.is_revoked(session.grant()).await? || (!revoked && self.is_known_to_be_over(&session)) {
+            self.terminate(&session, "revoked").await?;
         }
         audit::opened(endpoint.name(), owned.owner(), authenticated.client_id());
         Ok((id, owned.map(|_| session)))
@@ -234,7 +262,7 @@ impl Sessions {
         endpoint: &Arc<Endpoint>,
         presented: &str,
         authenticated: &Authenticated,
-    ) -> Result<Owned<Arc<Session>>, AdmitError> {
+    ) -> Result<Owned<Entered>, AdmitError> {
         let now = self.now();
         let proven = self
             .ring()
@@ -243,107 +271,51 @@ impl Sessions {
         if self.is_closing() {
             return Err(AdmitError::NotNow);
         }
-        let live = self.live.pin().get(&proven.claims().key).cloned();
-        // A session that was set aside a moment ago is restored like any that this node does not hold.
-        let session = match live.filter(|session| session.is_terminated() || !session.is_ended()) {
-            Some(session) => session,
-            None => match self.restore(&proven, endpoint, authenticated).await? {
-                Ok(session) => session,
-                Err(standing) => return refuse(proven, standing, now),
-            },
-        };
+        for _ in 0..ENTER_ATTEMPTS {
+            let live = self.live.pin().get(&proven.claims().key).cloned();
+            let live = live.filter(|session| session.is_terminated() || !session.is_ended());
+            let entered = match live {
+                Some(session) if session.is_terminated() => return refuse(proven, Standing::Terminated, now),
+                Some(session) => Entered::into(&session),
+                // A session that was set aside a moment ago is restored like any that this node does not hold.
+                None => match self.restore(&proven, endpoint, authenticated).await? {
+                    Ok(entered) => Some(entered),
+                    Err(standing) => return refuse(proven, standing, now),
+                },
+            };
+            if let Some(entered) = entered {
+                return self.weigh(proven, entered, now).await;
+            }
+            // It is being set aside. Wait until it is.
+            drop(self.shard(proven.claims().key).lock().await);
+        }
+        Err(AdmitError::NotNow)
+    }
+
+    /// The last step of admission: whether the session still stands.
+    async fn weigh(
+        &self,
+        proven: Proven<SessionClaims>,
+        session: Entered,
+        now: Timestamp,
+    ) -> Result<Owned<Entered>, AdmitError> {
+        let idle_seconds = session.idle_seconds();
+        // Unused here for too long. It may have been in use on another node.
+        if now.since(session.last_used()).as_secs() > idle_seconds && self.config.store.is_shared() {
+            self.look_for_use(&session).await?;
+        }
         let standing = if session.is_terminated() {
             Standing::Terminated
         } else {
-            Standing::Live { last_used: session.last_used(), idle_seconds: session.idle_seconds() }
+            Standing::Live { last_used: session.last_used(), idle_seconds }
         };
         let owned = proven.admit(standing, now).map_err(AdmitError::Refused)?;
+        // Neither is waited for: a known session costs no store access.
         if session.touch(now) {
-            self.note_use(&session).await;
+            self.note_soon(&session);
         }
+        self.check_soon(&session);
         Ok(owned.map(|_| session))
-    }
-
-    /// Brings a session back that this node does not hold: after a restart, or because another node opened it.
-    async fn restore(
-        &self,
-        proven: &Proven<SessionClaims>,
-        endpoint: &Arc<Endpoint>,
-        authenticated: &Authenticated,
-    ) -> Result<Result<Arc<Session>, Standing>, AdmitError> {
-        let claims = *proven.claims();
-        // Before the lock: making room takes the lock of another session.
-        let place = self.place(authenticated).await?;
-        let _ordered = self.shard(claims.key).lock().await;
-        let held = self.live.pin().get(&claims.key).cloned();
-        if let Some(session) = held.filter(|session| session.is_terminated() || !session.is_ended()) {
-            return Ok(Ok(session));
-        }
-        match self.stored(proven, endpoint).await? {
-            StoredSession::Terminated => Ok(Err(Standing::Terminated)),
-            StoredSession::Foreign => {
-                // Removed by being replaced: a deleted row would let the next request claim the id by its seal alone.
-                self.bury(claims.key, proven.owner(), endpoint.path()).await?;
-                audit::foreign_record(endpoint.name(), proven.owner());
-                Ok(Err(Standing::ForeignRecord))
-            }
-            StoredSession::Live(stored) => Ok(self.revive(proven, endpoint, *stored, place).await?),
-        }
-    }
-
-    /// What the store has of a session. A sealed id without a row has lost it; the seal still proves whose it is.
-    async fn stored(&self, proven: &Proven<SessionClaims>, endpoint: &Endpoint) -> Result<StoredSession, StoreError> {
-        let found = self.config.store.get(&row(proven.claims().key)?).await?;
-        Ok(found.map_or_else(
-            || StoredSession::Live(Box::new(StoredParts::unknown(proven.issued()))),
-            |bytes| record::read(&bytes, proven.owner(), endpoint.path()),
-        ))
-    }
-
-    /// Makes a session of its row, unless its time is up or its grant was revoked.
-    async fn revive(
-        &self,
-        proven: &Proven<SessionClaims>,
-        endpoint: &Arc<Endpoint>,
-        stored: StoredParts,
-        place: Place,
-    ) -> Result<Result<Arc<Session>, Standing>, StoreError> {
-        let claims = *proven.claims();
-        let idle_seconds = u64::from(claims.idle_seconds);
-        if self.now().since(stored.last_used).as_secs() > idle_seconds {
-            return Ok(Err(Standing::Live { last_used: stored.last_used, idle_seconds }));
-        }
-        let record = SessionRecord {
-            owner: proven.owner(),
-            endpoint: endpoint.path().to_owned(),
-            last_used: stored.last_used,
-            grant: stored.grant,
-            capabilities: stored.capabilities.unwrap_or_else(|| claims.capabilities.to_capabilities()),
-            client_info: stored.client_info.unwrap_or_else(unknown_client),
-            log_level: stored.log_level,
-            subscriptions: stored.subscriptions,
-        };
-        let declared = Declared {
-            revision: claims.revision,
-            capabilities: record.capabilities.clone(),
-            client_info: record.client_info.clone(),
-        };
-        let client = self.clients.of(&declared);
-        let session = self.insert(&self.session(claims, endpoint, record, (client, proven.expires()), place, None)?);
-        // Asked when the session can already be found: a revocation that comes from now on ends it by itself.
-        match self.is_revoked(session.grant().map(AsRef::as_ref)).await {
-            Ok(false) => Ok(Ok(session)),
-            Ok(true) => {
-                self.bury(claims.key, proven.owner(), endpoint.path()).await?;
-                session.mark_terminated();
-                self.release(&session);
-                Ok(Err(Standing::Terminated))
-            }
-            Err(error) => {
-                self.release(&session);
-                Err(error)
-            }
-        }
     }
 
     /// A session of this node.
@@ -352,7 +324,7 @@ impl Sessions {
         claims: SessionClaims,
         endpoint: &Arc<Endpoint>,
         record: SessionRecord,
-        (client, expires): (Arc<ClientKind>, Timestamp),
+        (client, checked): (Arc<ClientKind>, Checked),
         place: Place,
         pooled: Option<PoolKey>,
     ) -> Result<Arc<Session>, StoreError> {
@@ -360,11 +332,11 @@ impl Sessions {
         let unavailable = |error: EntropyError| hawser_store::Unavailable { reason: error.to_string() };
         self.entropy().fill(&mut epoch).map_err(unavailable)?;
         let (endpoint, epoch) = (Arc::clone(endpoint), u64::from_be_bytes(epoch));
-        let parts = SessionParts { claims, endpoint, record, client, expires, place, epoch, pooled };
+        let parts = SessionParts { claims, endpoint, record, client, checked, place, epoch, pooled };
         Ok(Session::new(parts, Arc::clone(&self.workshop)))
     }
 
-    async fn is_revoked(&self, grant: Option<&str>) -> Result<bool, StoreError> {
+    async fn is_revoked(&self, grant: Option<&Arc<str>>) -> Result<bool, StoreError> {
         match (grant, &self.config.grants) {
             (Some(grant), Some(grants)) => grants.is_revoked(grant).await,
             _ => Ok(false),
@@ -372,27 +344,52 @@ impl Sessions {
     }
 
     /// Writes when a session was last used and what its client asked for, so that both survive a restart.
-    pub(crate) async fn note_use(&self, session: &Arc<Session>) {
+    pub(crate) async fn note_wishes(&self, session: &Arc<Session>) {
+        self.note(session, Anew::Wishes).await;
+    }
+
+    /// Writes when a session was last used.
+    pub(super) async fn note_use(&self, session: &Arc<Session>) {
+        self.note(session, Anew::Use).await;
+    }
+
+    async fn note(&self, session: &Arc<Session>, anew: Anew) {
         if session.is_pooled() {
             return;
         }
-        let written: Result<bool, StoreError> = async {
-            let key = row(session.key())?;
-            let found = self.config.store.get(&key).await?;
-            if let Some(bytes) = &found
-                && !matches!(record::read(bytes, session.owner(), session.endpoint().path()), StoredSession::Live(_))
-            {
-                return Ok(false);
-            }
-            let ttl = session.expires().since(self.now()) + TOMBSTONE_MARGIN;
-            let new = Some(session.to_record().to_bytes());
-            // Compare-and-set: a tombstone written meanwhile must not be undone.
-            self.config.store.compare_and_set(&key, found.as_deref(), new, Some(ttl)).await
-        }
-        .await;
-        if let Err(error) = written {
+        if let Err(error) = self.write(session, anew).await {
             warn!(%error, "the time of a session's last use could not be stored");
         }
+    }
+
+    /// Writes a session's row, in place of the one that is there. Never over a tombstone, nor over what is not understood.
+    async fn write(&self, session: &Arc<Session>, anew: Anew) -> Result<bool, StoreError> {
+        let key = row(session.key())?;
+        let found = self.config.store.get(&key).await?;
+        let record = session.to_record();
+        let new = match &found {
+            None if session.is_terminated() || self.is_known_to_be_over(session) => return Ok(false),
+            None => record.to_bytes(),
+            Some(found) => match record::read(found, session.owner(), session.endpoint().path()) {
+                StoredSession::Live(_) if session.checked.is_little() && anew == Anew::Use => {
+                    record.over(found, Anew::Little)
+                }
+                StoredSession::Live(_) => record.over(found, anew),
+                StoredSession::Terminated => {
+                    self.cut_off(session, "ended_elsewhere");
+                    return Ok(false);
+                }
+                StoredSession::Newer | StoredSession::Foreign => return Ok(false),
+            },
+        };
+        let ttl = session.expires().since(self.now()) + TOMBSTONE_MARGIN;
+        // Compare-and-set: a tombstone written meanwhile must not be undone.
+        self.config.store.compare_and_set(&key, found.as_deref(), Some(new), Some(ttl)).await
+    }
+
+    /// Whether a session is over by what this node remembers.
+    fn is_known_to_be_over(&self, session: &Session) -> bool {
+        self.ended.holds(session.key(), &session.owner().to_hex(), session.endpoint().path(), session.opened())
     }
 
     /// Puts a session into memory, in place of one of the same id that was set aside.
@@ -437,11 +434,6 @@ fn refuse<T>(proven: Proven<SessionClaims>, standing: Standing, now: Timestamp) 
         Ok(_) => Refused { reason: Refusal::Unknown, owner: Some(owner), presented_by: owner },
     };
     Err(AdmitError::Refused(refused))
-}
-
-fn unknown_client() -> RawJson {
-    RawJson::from_serialize(&serde_json::json!({ "name": "unknown", "version": "0" }))
-        .unwrap_or_else(|_| RawJson::empty_object())
 }
 
 fn row(key: SessionKey) -> Result<Key, StoreError> {

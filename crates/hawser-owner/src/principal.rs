@@ -249,6 +249,15 @@ impl OwnerDigest {
     }
 }
 
+impl OwnerDigest {
+    /// Whether this is the digest that [`to_hex`](Self::to_hex) wrote so.
+    pub fn is_hex(&self, hex: &str) -> bool {
+        let nibble = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+        let digits = self.0.iter().flat_map(|byte| [nibble(byte >> 4), nibble(byte & 15)]);
+        hex.len() == Self::BYTES * 2 && digits.eq(hex.bytes())
+    }
+}
+
 impl PartialEq for OwnerDigest {
     fn eq(&self, other: &Self) -> bool {
         constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()

@@ -141,7 +141,7 @@ async fn tk12_tk13_reuse_ends_the_grant_on_every_node_and_says_no_more_than_any_
     let world = World::new().await;
     let second = world.node(config()).await;
     let client = world.public_client().await;
-    let mut revocations = world.store.subscribe(AuthServer::REVOCATIONS).await.unwrap();
+    let mut revocations = world.server.revocations().follow().await;
     let stolen = world.tokens(&client, "alice").await;
     let current = world.refresh(&client, refresh_token(&stolen)).await.json();
     assert_eq!(used(&world, &current).await, GrantStanding::Active);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hawser_store::{Delivery, Key, ScanCursor, ScanPage, Store, StoreError, Subscription, Unavailable};
+use hawser_store::{Follower, Key, ScanCursor, ScanPage, Store, StoreError, Subscription, Told, Unavailable};
 
 pub(crate) struct TestStore {
     inner: Arc<dyn Store>,
@@ -86,10 +86,14 @@ impl Store for TestStore {
 }
 
 /// The revocation that was told.
-pub(crate) async fn told(revocations: &mut Subscription) -> serde_json::Value {
-    assert!(!revocations.is_empty(), "nothing was told");
-    match revocations.next().await {
-        Some(Delivery::Message(message)) => serde_json::from_slice(&message).unwrap(),
+pub(crate) async fn told(revocations: &mut Follower) -> serde_json::Value {
+    match at_once(revocations).await {
+        Some(Told::Message(message)) => serde_json::from_slice(&message).unwrap(),
         other => panic!("{other:?}"),
     }
+}
+
+/// What has been announced already; `None` if nothing has.
+pub(crate) async fn at_once(revocations: &mut Follower) -> Option<Told> {
+    tokio::time::timeout(Duration::ZERO, revocations.next()).await.ok().flatten()
 }

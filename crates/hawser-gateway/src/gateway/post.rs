@@ -18,13 +18,13 @@ use crate::credential::Credential;
 use crate::dispatch::{self, Caller};
 use crate::edge::SESSION_ID;
 use crate::endpoint::Endpoint;
+use crate::gate::Entered;
 use crate::initialize;
 use crate::modern::{self, ModernCaller};
 use crate::pending::NotPending;
 use crate::refusal::Rejection;
 use crate::reply::{self, Body, Work};
 use crate::resumption::Resumable;
-use crate::session::Session;
 use crate::sessions::{AdmitError, OpenError, Presence};
 
 impl Inner {
@@ -121,7 +121,7 @@ impl Inner {
         Ok(work.answer(self.limits.keep_alive).await)
     }
 
-    fn caller(&self, session: Owned<Arc<Session>>, authenticated: &Authenticated) -> Caller {
+    fn caller(&self, session: Owned<Entered>, authenticated: &Authenticated) -> Caller {
         Caller {
             session,
             principal: authenticated.principal().clone(),

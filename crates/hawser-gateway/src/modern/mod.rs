@@ -18,7 +18,6 @@ mod state;
 mod tasks;
 mod url_elicitation;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_mcp::header::ParamHeaders;
@@ -30,10 +29,12 @@ use self::answer::Answer;
 use self::call::View;
 use crate::dispatch::{self, Caller, routed};
 use crate::endpoint::Endpoint;
+use std::sync::Arc;
+
+use crate::gate::Entered;
 use crate::in_flight::Flight;
 use crate::lists;
 use crate::reply::Out;
-use crate::session::Session;
 use crate::trace;
 use crate::unsolicited::with_progress_token;
 use crate::upstream::Upstream;
@@ -52,7 +53,7 @@ pub(crate) struct ModernCaller {
 }
 
 impl ModernCaller {
-    fn session(&self) -> &Owned<Arc<Session>> {
+    fn session(&self) -> &Owned<Entered> {
         &self.caller.session
     }
 

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hawser_identity::Authenticated;
-use hawser_owner::{OwnerDigest, Timestamp};
+use hawser_owner::Timestamp;
 use hawser_store::StoreError;
 use tracing::warn;
 
+use super::ended::{EndedSession, Over};
 use super::{Sessions, row};
 use crate::audit;
 use crate::claims::SessionKey;
 use crate::credential::{Credential, Revocation};
-use crate::record;
+use crate::record::{self, StoredSession};
 use crate::session::Session;
 
 /// A tombstone outlives the handle by this much, for clocks that differ.
@@ -26,30 +28,63 @@ pub(super) const AT_A_STEP: usize = 512;
 const SWEPT_MAX: usize = 128 * 1024;
 
 impl Sessions {
-    /// Ends a session for good: the tombstone is durable before anything else happens.
+    /// Ends a session for good, everywhere: the tombstone is durable before anything else happens, then the other nodes are told.
     pub(crate) async fn terminate(&self, session: &Arc<Session>, reason: &'static str) -> Result<(), StoreError> {
-        let _ordered = self.shard(session.key()).lock().await;
-        self.bury(session.key(), session.owner(), session.endpoint().path()).await?;
-        audit::terminated(session.endpoint().name(), session.owner(), reason);
-        session.mark_terminated();
-        // Another object may have taken its place meanwhile: restored, before the tombstone was there.
-        let held = self.live.pin().get(&session.key()).cloned().filter(|held| !Arc::ptr_eq(held, session));
-        for ended in held.iter().chain([session]) {
-            ended.mark_terminated();
-            self.release(ended);
+        let ended = Self::ended_of(session);
+        {
+            let _ordered = self.shard(session.key()).lock().await;
+            let (tombstone, ttl) = self.tombstone(&ended);
+            self.config.store.put(&row(session.key())?, tombstone, Some(ttl)).await?;
+            self.cut_off(session, reason);
+        }
+        let over = Over::Session(session.key(), ended);
+        if let Err(error) = self.announce(&over.clone().into()).await {
+            warn!(%error, "other nodes could not be told that a session is over; they are told when the store is back");
+            self.owe(over);
         }
         Ok(())
     }
 
+    /// Ends a session on this node, for good.
+    pub(super) fn cut_off(&self, session: &Arc<Session>, reason: &'static str) {
+        if !session.is_pooled() {
+            self.ended.note(session.key(), Self::ended_of(session), self.now());
+        }
+        // Another object may have taken its place meanwhile: restored, before the tombstone was there.
+        let held = self.live.pin().get(&session.key()).cloned().filter(|held| !Arc::ptr_eq(held, session));
+        for ended in held.iter().chain([session]) {
+            if ended.mark_terminated() {
+                audit::terminated(ended.endpoint().name(), ended.owner(), reason);
+            }
+            self.release(ended);
+        }
+    }
+
+    /// What is remembered of a session that is over.
+    pub(super) fn ended_of(session: &Session) -> EndedSession {
+        EndedSession {
+            owner: session.owner().to_hex(),
+            endpoint: session.endpoint().path().to_owned(),
+            expires: session.expires(),
+        }
+    }
+
+    /// A tombstone, and how long it stays: longer than the id of its session is good.
+    pub(super) fn tombstone(&self, ended: &EndedSession) -> (Bytes, Duration) {
+        let now = self.now();
+        let tombstone = record::tombstone(&ended.owner, &ended.endpoint, ended.expires, now);
+        (tombstone, ended.expires.since(now) + TOMBSTONE_MARGIN)
+    }
+
     /// A credential was revoked: its streams and calls end, wherever they are, and with `sessions` also every session that was
     /// opened under the grant.
-    pub(crate) async fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
+    pub(crate) fn revoke(&self, revocation: &Revocation<'_>, sessions: bool) {
         self.revoked.note(revocation);
         for session in self.workshop.at_work() {
             session.revoke(revocation);
         }
         if sessions {
-            self.terminate_grant(revocation.grant).await;
+            self.terminate_grant(revocation.grant);
         }
     }
 
@@ -59,36 +94,24 @@ impl Sessions {
         self.revoked.hit(credential)
     }
 
-    async fn terminate_grant(&self, grant: &str) {
-        let opened = self.grants.of(grant);
-        let live = |key: SessionKey| self.live.pin().get(&key).cloned();
-        for session in opened.into_iter().filter_map(live) {
-            // Cut off at once; the tombstone follows. Should the store fail now, the revoked grant itself still keeps the
-            // session from being restored.
-            session.mark_terminated();
-            if let Err(error) = self.terminate(&session, "grant_revoked").await {
-                warn!(%error, "a session under a revoked grant could not be buried; it stays closed on this node");
-            }
+    /// Cut off at once; the tombstones follow. Until they are written the revoked grant itself keeps its sessions from being
+    /// restored.
+    fn terminate_grant(&self, grant: &str) {
+        for session in self.opened_under(grant) {
+            self.cut_off(&session, "grant_revoked");
+            self.owe(Over::Session(session.key(), Self::ended_of(&session)));
         }
+    }
+
+    /// The sessions of this node that were opened under a grant.
+    pub(super) fn opened_under(&self, grant: &str) -> Vec<Arc<Session>> {
+        let live = |key: SessionKey| self.live.pin().get(&key).cloned();
+        self.grants.of(grant).into_iter().filter_map(live).collect()
     }
 
     /// How long a stream may live that is opened now: its client opens it again with the token that it holds then.
     pub(crate) fn stream_lives(&self, authenticated: &Authenticated) -> Option<Duration> {
         authenticated.expires().map(|expires| expires.since(self.now()) + TOKEN_GRACE)
-    }
-
-    /// Ends every session whose grant is found revoked.
-    pub(crate) async fn recheck_grants(&self) {
-        let Some(grants) = &self.config.grants else { return };
-        let mut last = None;
-        while let Some(grant) = self.grants.next_grant(last.as_deref()) {
-            match grants.is_revoked(&grant).await {
-                Ok(true) => self.terminate_grant(&grant).await,
-                Ok(false) => {}
-                Err(error) => warn!(%error, "the grant of a session could not be looked up"),
-            }
-            last = Some(grant);
-        }
     }
 
     /// Drops sessions whose time is up from memory, and what sessions do not need any more. Their ids are refused by time alone, so
@@ -118,16 +141,32 @@ impl Sessions {
     async fn release_over(&self, some: Vec<Arc<Session>>) {
         let now = self.now();
         for session in some.into_iter().filter(|session| is_over(session, now)) {
+            // On a node of several the session may be in use elsewhere: its streams here are not to end then.
+            if self.config.store.is_shared() && now < session.expires() && self.look_for_use(&session).await.is_err() {
+                continue;
+            }
             let _ordered = self.shard(session.key()).lock().await;
-            if is_over(&session, now) {
+            if is_over(&session, now) && (now >= session.expires() || session.close_if_idle()) {
                 self.release(&session);
             }
         }
     }
 
-    pub(super) async fn bury(&self, key: SessionKey, owner: OwnerDigest, endpoint: &str) -> Result<(), StoreError> {
-        let ttl = self.config.policy.lifetime + TOMBSTONE_MARGIN;
-        self.config.store.put(&row(key)?, record::tombstone(owner, endpoint, self.now()), Some(ttl)).await
+    /// Looks whether another node noted a later use of a session than is known here.
+    pub(super) async fn look_for_use(&self, session: &Arc<Session>) -> Result<(), StoreError> {
+        if session.is_pooled() {
+            return Ok(());
+        }
+        let Some(found) = self.config.store.get(&row(session.key())?).await? else { return Ok(()) };
+        match record::read(&found, session.owner(), session.endpoint().path()) {
+            StoredSession::Live(stored) => {
+                let now = self.now();
+                session.used_elsewhere(Session::at_the_latest(stored.last_used, session.idle_seconds(), now));
+            }
+            StoredSession::Terminated | StoredSession::Foreign => self.cut_off(session, "ended_elsewhere"),
+            StoredSession::Newer => {}
+        }
+        Ok(())
     }
 }
 

@@ -25,17 +25,6 @@ impl OpenedUnder {
         opened.range(first..).take_while(|(of, _)| &**of == grant).map(|(_, session)| *session).collect()
     }
 
-    /// The first grant after this one under which there is a session.
-    pub(super) fn next_grant(&self, after: Option<&str>) -> Option<Arc<str>> {
-        let last = after.map(|grant| (Arc::from(grant), SessionKey::LAST));
-        let opened = self.lock();
-        let mut rest = match last {
-            Some(last) => opened.range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded)),
-            None => opened.range(..),
-        };
-        rest.next().map(|(grant, _)| Arc::clone(grant))
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeSet<(Arc<str>, SessionKey)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grant_leads_to_its_own_sessions_and_grants_come_one_by_one() {
+    fn a_grant_leads_to_its_own_sessions() {
         let opened = OpenedUnder::default();
         let key = |n| SessionKey([n; 16]);
         let grants: Vec<Arc<str>> = ["a", "ab", "b"].map(Arc::from).into();
@@ -59,8 +48,5 @@ mod tests {
         opened.remove(&grants[0], key(1));
         opened.remove(&grants[2], key(0));
         assert_eq!(opened.of("a"), [key(255)]);
-        assert_eq!(opened.next_grant(None).as_deref(), Some("a"));
-        assert_eq!(opened.next_grant(Some("a")).as_deref(), Some("ab"));
-        assert_eq!(opened.next_grant(Some("ab")), None);
     }
 }

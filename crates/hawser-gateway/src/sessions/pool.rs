@@ -12,9 +12,11 @@ use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{EndpointId, LocalOwner, Owned, PrincipalKind, SealError};
 
 use super::{OpenError, Sessions, is_over};
+use crate::checked::Checked;
 use crate::claims::{CapabilityBits, SessionClaims, SessionKey};
 use crate::client_kind::Declared;
 use crate::endpoint::Endpoint;
+use crate::gate::Entered;
 use crate::record::SessionRecord;
 use crate::session::Session;
 
@@ -55,7 +57,7 @@ impl Sessions {
         endpoint: &Arc<Endpoint>,
         authenticated: &Authenticated,
         presence: Presence,
-    ) -> Result<Owned<Arc<Session>>, OpenError> {
+    ) -> Result<Owned<Entered>, OpenError> {
         if self.is_closing() {
             return Err(OpenError::Stopping);
         }
@@ -91,6 +93,8 @@ impl Sessions {
         let record = SessionRecord {
             owner: owned.owner(),
             endpoint: endpoint.path().to_owned(),
+            opened: now,
+            expires,
             last_used: now,
             grant: None,
             capabilities: owned.capabilities.clone(),
@@ -104,17 +108,21 @@ impl Sessions {
             client_info: owned.client_info.clone(),
         };
         let (client, pooled) = (self.clients.of(&declared), Some((*owned).clone()));
-        let session = self.insert(&self.session(claims, endpoint, record, (client, expires), place, pooled)?);
+        let checked = Checked::now(self.upkeep.round());
+        let session = self.session(claims, endpoint, record, (client, checked), place, pooled)?;
+        let entered = Entered::into(&session).ok_or(OpenError::TooMany)?;
+        self.insert(&session);
         let replaced = self.pool.pin().insert((*owned).clone(), Arc::clone(&session)).cloned();
         if let Some(replaced) = replaced {
             self.release(&replaced);
         }
-        Ok(owned.map(|_| session))
+        Ok(owned.map(|_| entered))
     }
 
-    fn find_pooled(&self, key: &PoolKey) -> Option<Arc<Session>> {
+    fn find_pooled(&self, key: &PoolKey) -> Option<Entered> {
         let found = self.pool.pin().get(key).cloned()?;
-        (!found.is_ended() && !is_over(&found, self.now())).then_some(found)
+        let stands = !found.is_ended() && !is_over(&found, self.now());
+        stands.then(|| Entered::into(&found)).flatten()
     }
 
     /// Takes a session out of the pool, if it is the one that is there.

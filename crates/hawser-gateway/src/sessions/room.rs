@@ -87,8 +87,8 @@ impl Sessions {
     async fn set_aside(&self, session: &Arc<Session>) {
         let _ordered = self.shard(session.key()).lock().await;
         self.note_use(session).await;
-        // It may have become busy while its record was written.
-        if session.is_quiet() {
+        // It may have become busy while its record was written. Whoever was admitted to it keeps it; whoever comes now restores it.
+        if session.close_if_quiet() {
             self.release(session);
         }
     }

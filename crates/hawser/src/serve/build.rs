@@ -84,14 +84,11 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
     };
     let gateway = Gateway::new(gateway_config(settings, bound, &url, &resources)?, dependencies)
         .map_err(|error| Failure::run(error.to_string()))?;
-    let revocations = match &server {
-        None => None,
-        Some(_) => Some(Revocations {
-            channel: store.subscribe(AuthServer::REVOCATIONS).await.map_err(|error| Failure::run(error.to_string()))?,
-            authenticator: Arc::clone(&authenticator),
-            gateway: gateway.clone(),
-        }),
-    };
+    let revocations = server.as_ref().map(|server| Revocations {
+        journal: server.revocations(),
+        authenticator: Arc::clone(&authenticator),
+        gateway: gateway.clone(),
+    });
     let router = router(server.as_ref(), &authenticator, &resources);
     let service = Service {
         gateway: gateway.clone(),

@@ -1,0 +1,325 @@
+//! What is done about sessions beside requests: their use is written to the store, what may have been missed is looked up, what
+//! is over is written again where the store has lost it.
+//!
+//! One loop does it, in small batches, so that neither a request nor the store waits for it. While the store cannot be reached it
+//! tries once a second.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hawser_store::{StoreError, Told};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::announced::Announced;
+use super::ended::{Over, Whose};
+use super::ending::{AT_A_STEP, TOMBSTONE_MARGIN};
+use super::{Sessions, row};
+use crate::record::{self, Anew, StoredSession};
+use crate::session::Session;
+
+/// Most errands that wait.
+const ERRANDS_MAX: usize = 4096;
+/// Most of each kind of work that is done at the same time.
+const BATCH: usize = 32;
+/// Between two batches: at most about 6,000 look-ups a second.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Until the store is tried again that could not be reached.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is to be done about one session.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Its use is to be written.
+    Note(Arc<Session>),
+    /// It is to be looked up.
+    Check(Arc<Session>),
+    /// What is over is to be written, and told.
+    Owed(Over),
+}
+
+/// The loop's mailbox.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    /// How often this node may have missed something, from one on.
+    round: AtomicU32,
+    missed: Notify,
+    errands: mpsc::Sender<Errand>,
+    waiting: Mutex<Option<mpsc::Receiver<Errand>>>,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        let (errands, waiting) = mpsc::channel(ERRANDS_MAX);
+        Self { round: AtomicU32::new(1), missed: Notify::new(), errands, waiting: Mutex::new(Some(waiting)) }
+    }
+}
+
+impl Upkeep {
+    pub(super) fn round(&self) -> u32 {
+        self.round.load(Ordering::Acquire)
+    }
+
+    /// `false` if too much waits already.
+    pub(super) fn send(&self, errand: Errand) -> bool {
+        self.errands.try_send(errand).is_ok()
+    }
+}
+
+/// What is left to do.
+#[derive(Debug, Default)]
+struct Left {
+    /// And whether it is to be told even if the store has it.
+    over: VecDeque<(Over, bool)>,
+    notes: Vec<Arc<Session>>,
+    /// Those that were used last come last, and are taken first.
+    checks: Vec<Arc<Session>>,
+    /// The store could not be reached a moment ago.
+    failed: bool,
+}
+
+impl Left {
+    fn add(&mut self, errand: Errand) {
+        match errand {
+            Errand::Note(session) => self.notes.push(session),
+            Errand::Check(session) => self.checks.push(session),
+            Errand::Owed(over) => self.over.push_front((over, true)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.over.is_empty() && self.notes.is_empty() && self.checks.is_empty()
+    }
+
+    const fn pause(&self) -> Duration {
+        if self.failed { RETRY } else { PAUSE }
+    }
+}
+
+impl Sessions {
+    /// Announcements may have been missed: every session is looked up anew, and what is over is written again if the store has
+    /// lost it.
+    pub(crate) fn missed(&self) {
+        self.upkeep.round.fetch_add(1, Ordering::AcqRel);
+        self.upkeep.missed.notify_one();
+    }
+
+    /// Writes when a session was last used, soon.
+    pub(super) fn note_soon(&self, session: &Arc<Session>) {
+        if !session.is_pooled() && !self.upkeep.send(Errand::Note(Arc::clone(session))) {
+            session.not_stored();
+        }
+    }
+
+    /// Looks a session up that the store has not confirmed, soon.
+    pub(super) fn check_soon(&self, session: &Arc<Session>) {
+        let due = !session.is_pooled() && !session.checked.is_of(self.upkeep.round());
+        if due && session.checked.ask() && !self.upkeep.send(Errand::Check(Arc::clone(session))) {
+            session.checked.not_asked();
+        }
+    }
+
+    /// Hears what other nodes ended. Runs until dropped; does nothing in a store of one node.
+    pub(crate) async fn follow(&self) {
+        let Some(journal) = &self.journal else { return };
+        let mut follower = journal.follow().await;
+        while let Some(told) = follower.next().await {
+            match told {
+                Told::Message(message) => match Announced::read(&message) {
+                    Some(announced) => self.hear(announced),
+                    None => {
+                        warn!("what another node told of its sessions could not be read; all are looked up");
+                        self.missed();
+                    }
+                },
+                Told::Missed => self.missed(),
+            }
+        }
+    }
+
+    /// Runs until dropped.
+    pub(crate) async fn upkeep(&self) {
+        let waiting = self.upkeep.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut errands) = waiting else { return };
+        let mut left = Left::default();
+        loop {
+            tokio::select! {
+                errand = errands.recv() => {
+                    let Some(errand) = errand else { return };
+                    left.add(errand);
+                    while let Some(errand) = errands.try_recv().ok().filter(|_| left.notes.len() < ERRANDS_MAX) {
+                        left.add(errand);
+                    }
+                    if !left.failed {
+                        self.do_some(&mut left).await;
+                    }
+                }
+                () = self.upkeep.missed.notified() => self.plan(&mut left).await,
+                () = sleep(left.pause()), if !left.is_empty() => self.do_some(&mut left).await,
+            }
+        }
+    }
+
+    /// Everything that a missed announcement could be about. In steps, between which others get their turn.
+    async fn plan(&self, left: &mut Left) {
+        let round = self.upkeep.round();
+        let known = self.ended.all(self.now());
+        left.over.retain(|(_, owed)| *owed);
+        left.over.extend(known.into_iter().map(|over| (over, false)));
+        left.checks.clear();
+        let mut at = Some(0);
+        while let Some(start) = at {
+            let (some, next) = self.places.from(start, AT_A_STEP);
+            left.checks
+                .extend(some.into_iter().filter(|session| !session.is_pooled() && !session.checked.is_of(round)));
+            at = next;
+            tokio::task::yield_now().await;
+        }
+        left.checks.sort_by_cached_key(|session| session.last_used());
+    }
+
+    async fn do_some(&self, left: &mut Left) {
+        let over: Vec<_> = left.over.drain(..left.over.len().min(BATCH)).collect();
+        let notes = left.notes.split_off(left.notes.len().saturating_sub(BATCH));
+        let checks = left.checks.split_off(left.checks.len().saturating_sub(BATCH));
+        let settling = join_all(over.iter().map(|(over, owed)| self.settle(over, *owed)));
+        let noting = join_all(notes.iter().map(|session| self.write(session, Anew::Use)));
+        let checking = join_all(checks.iter().map(|session| self.check(session)));
+        let (settled, noted, checked) = futures_util::join!(settling, noting, checking);
+        let before = left.over.len() + left.notes.len() + left.checks.len();
+        // It may be written and not be told.
+        left.over.extend(failed(over, &settled).map(|(over, _)| (over, true)));
+        left.notes.extend(failed(notes, &noted));
+        left.checks.extend(failed(checks, &checked));
+        left.failed = left.over.len() + left.notes.len() + left.checks.len() > before;
+    }
+
+    /// Looks a session up, and ends it here if it is over.
+    pub(super) async fn check(&self, session: &Arc<Session>) -> Result<(), StoreError> {
+        if session.is_ended() {
+            return Ok(());
+        }
+        let round = self.upkeep.round();
+        let (owner, endpoint) = (session.owner(), session.endpoint().path());
+        let found = self.config.store.get(&row(session.key())?).await?;
+        match found.as_ref().map(|bytes| record::read(bytes, owner, endpoint)) {
+            Some(StoredSession::Terminated | StoredSession::Foreign) => {
+                self.cut_off(session, "ended_elsewhere");
+                return Ok(());
+            }
+            // Served by nodes of a later release; here it was admitted before.
+            Some(StoredSession::Newer) => {}
+            Some(StoredSession::Live(stored)) => {
+                session.used_elsewhere(stored.last_used);
+                if session.checked.is_little() {
+                    session.fill_in(*stored);
+                    if let Some(grant) = session.grant() {
+                        self.grants.add(grant, session.key());
+                    }
+                }
+            }
+            None => drop(self.write(session, Anew::Use).await?),
+        }
+        let revoked = self.is_revoked_as_a_whole(&owner.to_hex(), endpoint, session.opened()).await?;
+        if revoked || self.is_revoked(session.grant()).await? {
+            self.cut_off(session, "revoked");
+            return self.settle(&Over::Session(session.key(), Self::ended_of(session)), true).await;
+        }
+        session.checked.confirm(round);
+        Ok(())
+    }
+
+    /// Writes that something is over, if the store does not have it, and tells the other nodes then, or if that is still owed.
+    async fn settle(&self, over: &Over, owed: bool) -> Result<(), StoreError> {
+        let written = match over {
+            Over::Session(key, ended) => {
+                let row = row(*key)?;
+                let found = self.config.store.get(&row).await?;
+                let there = found.is_some_and(|bytes| record::is_tombstone(&bytes));
+                if !there {
+                    let (tombstone, ttl) = self.tombstone(ended);
+                    self.config.store.put(&row, tombstone, Some(ttl)).await?;
+                }
+                !there
+            }
+            Over::Whose(whose, before) => {
+                let there = self.revoked_before(whose).await?.is_some_and(|there| there >= before.before);
+                if !there {
+                    self.write_revoked(whose, *before).await?;
+                }
+                !there
+            }
+        };
+        if written || owed { self.announce(&over.clone().into()).await } else { Ok(()) }
+    }
+
+    /// Ends live sessions that another node says are over. Their rows are that node's to write.
+    pub(super) fn hear(&self, announced: Announced) {
+        let now = self.now();
+        match announced {
+            Announced::Ended(key, ended) => {
+                self.ended.note(key, ended, now);
+                let held = self.live.pin().get(&key).cloned();
+                if let Some(session) = held.filter(|session| !session.is_pooled()) {
+                    self.cut_off(&session, "ended_elsewhere");
+                }
+            }
+            Announced::Revoked(whose, mut before) => {
+                // Clocks differ a little; no word holds for sessions that are yet to be opened.
+                before.before = before.before.min(now.plus(TOMBSTONE_MARGIN));
+                for whose in &whose {
+                    self.ended.note_revoked(whose.clone(), before, now);
+                }
+                let hit = |session: &&Arc<Session>| {
+                    session.opened() <= before.before && whose.iter().any(|whose| is_of(session, whose))
+                };
+                let hit: Vec<_> = self.live.pin().values().filter(hit).cloned().collect();
+                for session in hit {
+                    self.cut_off(&session, "revoked");
+                }
+            }
+            Announced::Grant(grant) => {
+                for session in self.opened_under(&grant) {
+                    self.cut_off(&session, "revoked");
+                }
+            }
+        }
+    }
+
+    /// Tells the other nodes.
+    pub(super) async fn announce(&self, announced: &Announced) -> Result<(), StoreError> {
+        match &self.journal {
+            Some(journal) => journal.announce(announced.to_bytes()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Something is over, and the store could not be told.
+    pub(super) fn owe(&self, over: Over) {
+        let now = self.now();
+        match &over {
+            Over::Session(key, ended) => drop(self.ended.note(*key, ended.clone(), now)),
+            Over::Whose(whose, before) => drop(self.ended.note_revoked(whose.clone(), *before, now)),
+        }
+        if !self.upkeep.send(Errand::Owed(over)) {
+            // It is remembered; so it is written with all that is.
+            self.upkeep.missed.notify_one();
+        }
+    }
+}
+
+fn is_of(session: &Session, whose: &Whose) -> bool {
+    match whose {
+        Whose::Owner(owner) => session.owner().is_hex(owner),
+        Whose::Endpoint(endpoint) => session.endpoint().path() == endpoint,
+    }
+}
+
+/// What is to be done again.
+fn failed<T, R>(of: Vec<T>, results: &[Result<R, StoreError>]) -> impl Iterator<Item = T> {
+    of.into_iter().zip(results).filter(|(_, result)| result.is_err()).map(|(item, _)| item)
+}
