@@ -13,7 +13,7 @@ pub(crate) struct SessionKey(pub(crate) [u8; Self::BYTES]);
 
 impl SessionKey {
     const BYTES: usize = 16;
-    /// The first and the last that there can be, in their order.
+    /// The first that there can be, in their order.
     pub(crate) const FIRST: Self = Self([0; Self::BYTES]);
 
     pub(crate) fn to_hex(self) -> String {

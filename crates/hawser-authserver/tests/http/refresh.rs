@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_authserver::{AuthServer, AuthServerConfig, GrantStanding, Resource};
+use hawser_authserver::{AuthServerConfig, GrantStanding, Resource};
 use hawser_store::Store as _;
 use http::StatusCode;
 use serde_json::{Value, json};

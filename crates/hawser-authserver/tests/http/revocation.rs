@@ -1,12 +1,11 @@
 //! Token revocation.
 
-use hawser_authserver::{AuthServer, GrantStanding};
-use hawser_store::Store as _;
+use hawser_authserver::GrantStanding;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::answer::claims;
-use crate::test_store::told;
+use crate::test_store::{at_once, told};
 use crate::world::World;
 
 async fn standing(world: &World, tokens: &Value) -> GrantStanding {
