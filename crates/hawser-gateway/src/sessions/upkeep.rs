@@ -129,13 +129,14 @@ impl Sessions {
         let mut follower = journal.follow().await;
         while let Some(told) = follower.next().await {
             match told {
-                Told::Message(message) => match Announced::read(&message) {
-                    Some(announced) => self.hear(announced),
-                    None => {
+                Told::Message(message) => {
+                    if let Some(announced) = Announced::read(&message) {
+                        self.hear(announced);
+                    } else {
                         warn!("what another node told of its sessions could not be read; all are looked up");
                         self.missed();
                     }
-                },
+                }
                 Told::Missed => self.missed(),
             }
         }
@@ -189,12 +190,12 @@ impl Sessions {
         let settling = join_all(over.iter().map(|(over, owed)| self.settle(over, *owed)));
         let noting = join_all(notes.iter().map(|session| self.write(session, Anew::Use)));
         let checking = join_all(checks.iter().map(|session| self.check(session)));
-        let (settled, noted, checked) = futures_util::join!(settling, noting, checking);
+        let (settled, written, looked_up) = futures_util::join!(settling, noting, checking);
         let before = left.over.len() + left.notes.len() + left.checks.len();
         // It may be written and not be told.
         left.over.extend(failed(over, &settled).map(|(over, _)| (over, true)));
-        left.notes.extend(failed(notes, &noted));
-        left.checks.extend(failed(checks, &checked));
+        left.notes.extend(failed(notes, &written));
+        left.checks.extend(failed(checks, &looked_up));
         left.failed = left.over.len() + left.notes.len() + left.checks.len() > before;
     }
 
