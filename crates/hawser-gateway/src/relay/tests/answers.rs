@@ -256,7 +256,7 @@ async fn a_node_that_stops_ends_its_streams_and_waits_for_its_calls() {
     let there = world
         .node(|request| async move {
             if !request.is_call() {
-                std::future::pending().await
+                return std::future::pending().await;
             }
             tokio::time::sleep(Duration::from_secs(20)).await;
             text("done")
