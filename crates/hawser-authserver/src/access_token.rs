@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::keys::SigningKeys;
+use crate::keys::KeysNow;
 
 /// Claims of an access token. `grant` and `gen` are for this server's own resource server alone: the grant that the
 /// token stands and falls with, and the generation of its refresh token.
@@ -46,16 +46,16 @@ pub(crate) struct SignError;
 const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 
 /// Signs an access token.
-pub(crate) fn sign_access_token(keys: &SigningKeys, claims: &AccessClaims) -> Result<String, SignError> {
+pub(crate) fn sign_access_token(keys: &KeysNow, claims: &AccessClaims) -> Result<String, SignError> {
     sign(keys, ACCESS_TOKEN_TYPE, claims)
 }
 
 /// Signs an ID token. Its type and audience keep it from ever passing for an access token.
-pub(crate) fn sign_id_token(keys: &SigningKeys, claims: &IdClaims<'_>) -> Result<String, SignError> {
+pub(crate) fn sign_id_token(keys: &KeysNow, claims: &IdClaims<'_>) -> Result<String, SignError> {
     sign(keys, "JWT", claims)
 }
 
-fn sign(keys: &SigningKeys, typ: &str, claims: &impl Serialize) -> Result<String, SignError> {
+fn sign(keys: &KeysNow, typ: &str, claims: &impl Serialize) -> Result<String, SignError> {
     let (kid, key) = keys.active();
     let mut header = Header::new(Algorithm::ES256);
     header.typ = Some(typ.to_owned());
@@ -64,7 +64,7 @@ fn sign(keys: &SigningKeys, typ: &str, claims: &impl Serialize) -> Result<String
 }
 
 /// The claims of an access token that this server signed and that is not over; for revocation only.
-pub(crate) fn own_access_token(keys: &SigningKeys, issuer: &str, now: Timestamp, token: &str) -> Option<AccessClaims> {
+pub(crate) fn own_access_token(keys: &KeysNow, issuer: &str, now: Timestamp, token: &str) -> Option<AccessClaims> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     if header.typ.as_deref() != Some(ACCESS_TOKEN_TYPE) || header.alg != Algorithm::ES256 {
         return None;

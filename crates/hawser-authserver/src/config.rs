@@ -25,6 +25,8 @@ pub struct AuthServerConfig {
     pub login: LoginMethods,
     /// How long an access token is valid.
     pub access_token_lifetime: Duration,
+    /// How long a key signs tokens before another one does, at least an hour.
+    pub signing_key_lifetime: Duration,
     /// How long an authorization code is valid.
     pub code_lifetime: Duration,
     /// How long a rotated refresh token still answers with its family's head. Zero leaves only the recovery of a lost
@@ -156,6 +158,7 @@ impl Default for AuthServerConfig {
             scopes: vec!["mcp".to_owned()],
             login: LoginMethods::default(),
             access_token_lifetime: Duration::from_mins(10),
+            signing_key_lifetime: DAY * 30,
             code_lifetime: Duration::from_mins(1),
             refresh_grace: Duration::from_secs(30),
             refresh_idle: DAY * 14,
@@ -357,6 +360,9 @@ impl AuthServerConfig {
         let second = Duration::from_secs(1);
         if !(second..=DAY).contains(&self.access_token_lifetime) {
             return wrong("access_token_lifetime", "1 second to 24 hours");
+        }
+        if !(Duration::from_hours(1)..=DAY * 3660).contains(&self.signing_key_lifetime) {
+            return wrong("signing_key_lifetime", "1 hour to 10 years");
         }
         if !(second..=Duration::from_mins(10)).contains(&self.code_lifetime) {
             return wrong("code_lifetime", "1 second to 10 minutes");

@@ -35,7 +35,8 @@ impl AuthServer {
         if header.typ.as_deref() != Some("JWT") || header.alg != Algorithm::ES256 {
             return None;
         }
-        let key = self.keys.verifying(header.kid.as_deref()?)?;
+        let keys = self.keys.now();
+        let key = keys.verifying(header.kid.as_deref()?)?;
         let mut validation = Validation::new(Algorithm::ES256);
         validation.validate_exp = false;
         validation.validate_aud = false;

@@ -71,4 +71,5 @@ pub use config::{
     AuthServerConfig, ConfigError, DevelopmentLogin, LocalUser, LoginMethods, RegistrationLimits, Resource,
 };
 pub use grant::GrantStanding;
+pub use keys::{SigningKeyInfo, SigningKeyState, SigningKeysError};
 pub use server::{AuthServer, OpenError};

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
+use crate::keys::PUBLISHED_MAX_AGE;
 use crate::scope;
 use crate::server::AuthServer;
 
@@ -25,14 +26,18 @@ pub(crate) async fn openid(State(server): State<Arc<AuthServer>>) -> Response {
 }
 
 pub(crate) async fn jwks(State(server): State<Arc<AuthServer>>) -> Response {
-    document(server.keys.jwks())
+    document(server.keys.now().jwks())
 }
+
+/// How long anybody may keep what is published: a new signing key is published for longer before it is used.
+const PUBLIC: &str = "public, max-age=300";
+const _: () = assert!(PUBLISHED_MAX_AGE.as_secs() == 300, "the age that keys wait for is the one that is told");
 
 fn document(body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(PUBLIC));
     response
 }
 

@@ -34,7 +34,7 @@ impl AuthServer {
             if let Some(grant) = self.grant_of_refresh_token(&refresh_token, &client.id).await? {
                 self.revoke(&grant, "revoked_by_client").await?;
             }
-        } else if let Some(claims) = own_access_token(&self.keys, &self.config.issuer, self.now(), token)
+        } else if let Some(claims) = own_access_token(&self.keys.now(), &self.config.issuer, self.now(), token)
             && claims.client_id == client.id
         {
             self.deny_access_token(&claims.grant, &claims.jti, claims.exp).await?;

@@ -35,6 +35,16 @@ pub(crate) struct Loaded<T> {
     pub(crate) row: T,
 }
 
+/// What is where a row was looked for.
+pub(crate) enum Found<T> {
+    /// Nothing.
+    Absent,
+    /// A row.
+    Row(Loaded<T>),
+    /// A row of a version or shape that is not known here.
+    Foreign,
+}
+
 /// Reads and writes rows.
 #[derive(Clone)]
 pub(crate) struct Rows {
@@ -44,6 +54,19 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { store }
+    }
+
+    /// Whether other nodes may change the rows.
+    pub(crate) fn are_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Reads a row that is too precious to be deleted where it is not understood.
+    pub(crate) async fn find<T: Row>(&self, id: &str) -> Result<Found<T>, StoreError> {
+        let Some(raw) = self.store.get(&key_of::<T>(id)?).await? else {
+            return Ok(Found::Absent);
+        };
+        Ok(decode(&raw).map_or(Found::Foreign, |row| Found::Row(Loaded { raw, row })))
     }
 
     pub(crate) async fn get<T: Row>(&self, id: &str) -> Result<Option<Loaded<T>>, StoreError> {

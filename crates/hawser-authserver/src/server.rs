@@ -10,12 +10,13 @@ use bytes::Bytes;
 use hawser_owner::{Clock, Entropy, EntropyError, KeyRing, Timestamp};
 use hawser_store::{Journal, Store, StoreError};
 use thiserror::Error;
+use tokio::sync::watch;
 use url::Url;
 
 use crate::audit::Audit;
 use crate::config::{AuthServerConfig, ConfigError};
 use crate::grant::GrantStanding;
-use crate::keys::{KeysError, SigningKeys};
+use crate::keys::{SigningKeyInfo, SigningKeys, SigningKeysError};
 use crate::password::Passwords;
 use crate::registration::RegistrationLimiter;
 use crate::rows::Rows;
@@ -59,11 +60,11 @@ pub enum OpenError {
     SigningKeys(String),
 }
 
-impl From<KeysError> for OpenError {
-    fn from(error: KeysError) -> Self {
+impl From<SigningKeysError> for OpenError {
+    fn from(error: SigningKeysError) -> Self {
         match error {
-            KeysError::Store(error) => Self::Store(error),
-            KeysError::Entropy(error) => Self::Entropy(error),
+            SigningKeysError::Store(error) => Self::Store(error),
+            SigningKeysError::Entropy(error) => Self::Entropy(error),
             other => Self::SigningKeys(other.to_string()),
         }
     }
@@ -84,7 +85,9 @@ impl AuthServer {
         config.validate()?;
         let issuer_url = config.issuer_url()?;
         let rows = Rows::new(store);
-        let keys = SigningKeys::open(&rows, &ring, &*entropy, clock()).await?;
+        let keys =
+            SigningKeys::open(&config, rows.clone(), Arc::clone(&ring), Arc::clone(&entropy), Arc::clone(&clock))
+                .await?;
         let passwords = Passwords::new(&config.login);
         let limiter = RegistrationLimiter::new(
             NonZeroU32::new(config.registration.per_address).unwrap_or(NonZeroU32::MIN),
@@ -112,10 +115,36 @@ impl AuthServer {
         router.with_state(Arc::clone(self))
     }
 
-    /// The public JWK set as JSON.
-    #[expect(clippy::unused_async, reason = "replacing keys on a schedule will read the store")]
+    /// The public JWK set as JSON, with what other nodes did to it a moment ago.
     pub async fn jwks(&self) -> Bytes {
-        self.keys.jwks()
+        self.keys.jwks().await
+    }
+
+    /// Replaces signing keys as they become due, and learns what other nodes did to them. Runs until dropped.
+    pub async fn run(&self) {
+        self.keys.follow().await;
+    }
+
+    /// The signing keys and their states.
+    pub fn signing_keys(&self) -> Vec<SigningKeyInfo> {
+        self.keys.list()
+    }
+
+    /// Publishes the next signing key now; it signs when it has been published for long enough. Nothing changes if the next
+    /// one is published already.
+    pub async fn rotate_signing_key(&self) -> Result<(), SigningKeysError> {
+        self.keys.rotate().await
+    }
+
+    /// Removes a signing key at once, on every node: what it signed is refused from now on. Another one signs in its place.
+    pub async fn remove_signing_key(&self, kid: &str) -> Result<(), SigningKeysError> {
+        self.keys.remove(kid).await
+    }
+
+    /// Changes whenever a signing key was removed before its time, by whatever node: whoever remembers what it signed has to
+    /// forget it then.
+    pub fn removed_signing_keys(&self) -> watch::Receiver<u64> {
+        self.keys.removals()
     }
 
     /// Called once per newly seen access token with its claims `grant`, `gen` and `jti`: remembers that the generation is in

@@ -16,6 +16,7 @@ use crate::client::{AuthMethod, Client};
 use crate::family::Rotation;
 use crate::form::Parameters;
 use crate::grant::{CodePresentation, Issue, RefreshPresentation};
+use crate::keys::KeysNow;
 use crate::refresh_token::RefreshToken;
 use crate::scope;
 use crate::secret::random_text;
@@ -66,6 +67,8 @@ impl AuthServer {
         let (headers, form) = form_of(request).await?;
         let grant_type = form.one("grant_type")?.ok_or(TokenError::InvalidRequest("grant_type is missing"))?;
         let loaded = self.authenticate_client(&headers, &form, address).await?;
+        // Before anything is spent: who cannot sign must not redeem.
+        let keys = self.keys.to_sign().await?;
         let issue = match grant_type {
             "authorization_code" => self.by_code(&form, &loaded.row).await?,
             "refresh_token" => self.by_refresh_token(&form, &loaded.row).await?,
@@ -75,7 +78,7 @@ impl AuthServer {
         if let Err(error) = self.prolong_client(&loaded).await {
             tracing::warn!(%error, "a client could not be prolonged");
         }
-        self.response(&issue, &loaded.row, grant_type == "authorization_code")
+        self.response(&keys, &issue, &loaded.row, grant_type == "authorization_code")
     }
 
     async fn by_code(&self, form: &Parameters, client: &Client) -> Result<Issue, TokenError> {
@@ -111,13 +114,19 @@ impl AuthServer {
         .await
     }
 
-    fn response(&self, issue: &Issue, client: &Client, with_id_token: bool) -> Result<Value, TokenError> {
+    fn response(
+        &self,
+        keys: &KeysNow,
+        issue: &Issue,
+        client: &Client,
+        with_id_token: bool,
+    ) -> Result<Value, TokenError> {
         let now = self.now();
         let expires = now.plus(self.config.access_token_lifetime).min(issue.ends);
         let grant = &issue.grant;
         let scope = issue.scope.join(" ");
         let access_token = sign_access_token(
-            &self.keys,
+            keys,
             &AccessClaims {
                 iss: self.config.issuer.clone(),
                 sub: grant.subject.clone(),
@@ -142,12 +151,12 @@ impl AuthServer {
             body["refresh_token"] = issue.refresh_token.as_str().into();
         }
         if with_id_token && grant.scope.iter().any(|scope| scope == scope::OPENID) {
-            body["id_token"] = self.id_token(issue)?.into();
+            body["id_token"] = self.id_token(keys, issue)?.into();
         }
         Ok(body)
     }
 
-    fn id_token(&self, issue: &Issue) -> Result<String, TokenError> {
+    fn id_token(&self, keys: &KeysNow, issue: &Issue) -> Result<String, TokenError> {
         let now = self.now();
         let claims = IdClaims {
             iss: &self.config.issuer,
@@ -158,6 +167,6 @@ impl AuthServer {
             auth_time: issue.grant.auth_time.seconds(),
             nonce: issue.grant.code.nonce.as_deref(),
         };
-        Ok(sign_id_token(&self.keys, &claims)?)
+        Ok(sign_id_token(keys, &claims)?)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::access_token::SignError;
 use crate::form::FormError;
+use crate::keys::SigningKeysError;
 use crate::resource::TargetError;
 use crate::scope::ScopeError;
 
@@ -135,6 +136,13 @@ impl From<EntropyError> for TokenError {
     fn from(error: EntropyError) -> Self {
         tracing::error!(%error, "no randomness");
         Self::Internal
+    }
+}
+
+impl From<SigningKeysError> for TokenError {
+    fn from(error: SigningKeysError) -> Self {
+        tracing::error!(%error, "the signing keys cannot be read");
+        Self::Unavailable
     }
 }
 

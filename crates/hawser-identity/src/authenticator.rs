@@ -119,6 +119,15 @@ impl Authenticator {
         self.verdicts.forget_all();
     }
 
+    /// Forgets the keys of the embedded authorization server and every verified token of it, at once: for when a key was
+    /// removed. Call it when the key is not in its set any more.
+    pub fn forget_local_keys(&self) {
+        if let Some(trusted) = self.local.as_ref().and_then(|local| self.trusted.get(local.issuer())) {
+            trusted.keys.forget();
+        }
+        self.verdicts.forget_all();
+    }
+
     /// The protected resource metadata (RFC 9728 section 2), to be served as JSON at [`Resource::metadata_path`].
     pub fn protected_resource_metadata(&self, resource: &Resource) -> Bytes {
         metadata::render(resource, &self.authorization_servers)
@@ -137,13 +146,15 @@ impl Authenticator {
         if !issuer.rules.algorithms.contains(&token.header.algorithm) {
             return Err(InvalidReason::Algorithm.into());
         }
+        // Before keys are looked at: a verdict under keys that are forgotten meanwhile must not be kept.
+        let epoch = self.verdicts.epoch();
         let good_until = issuer.check_signature(&token, (self.clock)()).await?;
         // Read anew: fetching keys takes its time.
         let now = (self.clock)();
         let verified = issuer.accept(&token, &claims, digest, resource, now, self.skew)?;
         let marks = match (&verified.local, &self.local) {
             (Some(accepted), Some(local)) => {
-                let marks = self.verdicts.mark(&accepted.grant, &accepted.jti);
+                let marks = self.verdicts.mark(epoch, &accepted.grant, &accepted.jti);
                 if local.token_accepted(accepted).await? == TokenStanding::Revoked {
                     return Err(InvalidReason::Revoked.into());
                 }

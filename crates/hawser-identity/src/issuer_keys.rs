@@ -49,6 +49,8 @@ struct Attempts {
     failed: Option<Timestamp>,
     /// The last fetch on behalf of a token that no key verified.
     for_miss: Option<Timestamp>,
+    /// How often the keys were forgotten: what was asked for before that does not count any more.
+    forgotten: u64,
 }
 
 /// A key set to verify with.
@@ -115,6 +117,14 @@ impl IssuerKeys {
         Some(self.hold(newer, self.now(), true))
     }
 
+    /// Forgets the set: what verifies from now on is fetched after this.
+    pub(crate) fn forget(&self) {
+        let mut attempts = self.0.attempts();
+        attempts.forgotten += 1;
+        attempts.flight = None;
+        self.0.current.store(None);
+    }
+
     /// Could the issuer not be reached last time? Then an unknown key is no proof of forgery.
     pub(crate) fn is_failing(&self) -> bool {
         self.0.attempts().failed.is_some()
@@ -145,9 +155,9 @@ impl IssuerKeys {
         }
         let (landing, flight) = watch::channel(());
         attempts.flight = Some(flight.clone());
-        let shared = Arc::clone(&self.0);
+        let (shared, forgotten) = (Arc::clone(&self.0), attempts.forgotten);
         tokio::spawn(async move {
-            shared.renew(now).await;
+            shared.renew(now, forgotten).await;
             drop(landing);
         });
         Some(flight)
@@ -173,9 +183,12 @@ impl IssuerKeys {
 
 impl Shared {
     /// Fetches the set. Its age counts from before the fetch, so that it is never believed for too long.
-    async fn renew(&self, now: Timestamp) {
+    async fn renew(&self, now: Timestamp, forgotten: u64) {
         let loaded = self.source.load(now).await;
         let mut attempts = self.attempts();
+        if attempts.forgotten != forgotten {
+            return;
+        }
         match loaded {
             Ok(keys) => {
                 debug!(issuer = self.issuer, keys = keys.len(), skipped = keys.skipped, "fetched the issuer's keys");

@@ -31,6 +31,8 @@ pub(crate) struct Verdicts {
     cache: Cache<[u8; 32], Arc<Verdict>>,
     policy: VerdictPolicy,
     counters: Box<[AtomicU64]>,
+    /// How often everything was forgotten.
+    epoch: AtomicU64,
     hasher: RandomState,
 }
 
@@ -43,6 +45,7 @@ struct Verdict {
 /// The counters of a token's grant and id, as they were.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marks {
+    epoch: u64,
     grant: (usize, u64),
     jti: (usize, u64),
 }
@@ -59,7 +62,7 @@ impl Verdicts {
         // Expiry is decided by the injected clock; this one only frees memory.
         let cache = Cache::builder().max_capacity(policy.capacity).time_to_live(policy.lifetime).build();
         let counters = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
-        Self { cache, policy, counters, hasher: RandomState::new() }
+        Self { cache, policy, counters, epoch: AtomicU64::new(0), hasher: RandomState::new() }
     }
 
     pub(crate) fn find(&self, digest: &[u8; 32], now: Timestamp) -> Option<Arc<VerifiedToken>> {
@@ -68,13 +71,19 @@ impl Verdicts {
         stands.then(|| Arc::clone(&verdict.token))
     }
 
-    /// The present counters of a token of the embedded authorization server. Take them before asking for its standing.
-    pub(crate) fn mark(&self, grant: &str, jti: &str) -> Marks {
+    /// How often everything was forgotten. Read it before verifying anything.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// The present counters of a token of the embedded authorization server that was verified since `epoch`. Take them before
+    /// asking for its standing.
+    pub(crate) fn mark(&self, epoch: u64, grant: &str, jti: &str) -> Marks {
         let read = |named| {
             let index = self.index(named);
             (index, self.count(index))
         };
-        Marks { grant: read(Named::Grant(grant)), jti: read(Named::Token(jti)) }
+        Marks { epoch, grant: read(Named::Grant(grant)), jti: read(Named::Token(jti)) }
     }
 
     /// Remembers a verified token, at most until `good_until`.
@@ -93,13 +102,13 @@ impl Verdicts {
     }
 
     pub(crate) fn forget_all(&self) {
-        for counter in &self.counters {
-            counter.fetch_add(1, Ordering::SeqCst);
-        }
+        self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     fn holds(&self, marks: Marks) -> bool {
-        self.count(marks.grant.0) == marks.grant.1 && self.count(marks.jti.0) == marks.jti.1
+        self.epoch() == marks.epoch
+            && self.count(marks.grant.0) == marks.grant.1
+            && self.count(marks.jti.0) == marks.jti.1
     }
 
     fn count(&self, index: usize) -> u64 {

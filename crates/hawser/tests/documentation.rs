@@ -125,8 +125,20 @@ fn the_defaults_in_the_document_are_the_defaults() {
     assert_eq!(outline(good(written)), outline(good("")));
     let [written, none] = [written, ""].map(|text| good(text).authorization_server.unwrap());
     assert_eq!(
-        (written.access_token_lifetime, written.refresh_grace, written.refresh_idle, written.refresh_lifetime),
-        (none.access_token_lifetime, none.refresh_grace, none.refresh_idle, none.refresh_lifetime)
+        (
+            written.access_token_lifetime,
+            written.refresh_grace,
+            written.refresh_idle,
+            written.refresh_lifetime,
+            written.signing_key_lifetime
+        ),
+        (
+            none.access_token_lifetime,
+            none.refresh_grace,
+            none.refresh_idle,
+            none.refresh_lifetime,
+            none.signing_key_lifetime
+        )
     );
     // What the tables say is what that file says.
     for (heading, _) in SECTIONS {

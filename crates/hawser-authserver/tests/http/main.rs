@@ -12,6 +12,7 @@ mod outage;
 mod refresh;
 mod registration;
 mod revocation;
+mod signing_keys;
 mod test_store;
 mod token;
 mod world;

@@ -11,15 +11,21 @@ use hawser_store::{Follower, Key, ScanCursor, ScanPage, Store, StoreError, Subsc
 pub(crate) struct TestStore {
     inner: Arc<dyn Store>,
     down: AtomicBool,
+    shared: AtomicBool,
 }
 
 impl TestStore {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, down: AtomicBool::new(false) }
+        Self { inner, down: AtomicBool::new(false), shared: AtomicBool::new(false) }
     }
 
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// As if other nodes used it.
+    pub(crate) fn set_shared(&self) {
+        self.shared.store(true, Ordering::SeqCst);
     }
 
     async fn step(&self) -> Result<(), StoreError> {
@@ -33,6 +39,10 @@ impl TestStore {
 
 #[async_trait]
 impl Store for TestStore {
+    fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::SeqCst)
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         self.step().await?;
         self.inner.get(key).await

@@ -37,7 +37,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<TestStore>,
     ring: Arc<KeyRing>,
     seconds: Arc<AtomicU64>,
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 pub(crate) fn config() -> AuthServerConfig {

@@ -168,6 +168,8 @@ pub struct AuthorizationServerSettings {
     pub refresh_idle: Duration,
     /// Lifetime of a grant in any case.
     pub refresh_lifetime: Duration,
+    /// How long a key signs tokens before another one does.
+    pub signing_key_lifetime: Duration,
 }
 
 /// A local user.

@@ -84,6 +84,7 @@ auth:
     refresh_grace: 30s
     refresh_idle: 14d
     refresh_lifetime: 90d
+    signing_key_lifetime: 30d
   issuers:
     - issuer: https://idp.example.com
       jwks_uri: https://idp.example.com/jwks

@@ -116,6 +116,7 @@ pub(super) struct AuthorizationServer {
     pub(super) refresh_idle: Option<Text>,
     /// How long a grant lives at most. Default: `90d`.
     pub(super) refresh_lifetime: Option<Text>,
+    pub(super) signing_key_lifetime: Option<Text>,
 }
 
 /// One local user.

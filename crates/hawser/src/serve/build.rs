@@ -27,6 +27,7 @@ use super::issuer::Embedded;
 use super::key_ring::{LoadedRing, RingFile};
 use super::lifecycle::Lifecycle;
 use super::revocations::Revocations;
+use super::signing_keys::SigningKeys;
 use super::{key_ring, storage};
 use crate::config::{self, AuthorizationServerSettings, BackendSettings, EndpointSettings, IssuerSettings, Settings};
 use crate::failure::Failure;
@@ -45,6 +46,7 @@ pub(super) struct Parts {
     pub(super) revocations: Option<Revocations>,
     /// Whether other nodes share the store.
     pub(super) others: bool,
+    pub(super) signing_keys: Option<SigningKeys>,
     pub(super) ring: Arc<KeyRing>,
     pub(super) ring_file: Option<Arc<RingFile>>,
 }
@@ -97,7 +99,8 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
         health: Health::new(life.clone(), Arc::clone(&store)),
         life: life.clone(),
     };
-    Ok(Parts { service, gateway, revocations, others: store.is_shared(), ring, ring_file })
+    let signing_keys = server.map(|server| SigningKeys { server, authenticator });
+    Ok(Parts { service, gateway, revocations, others: store.is_shared(), signing_keys, ring, ring_file })
 }
 
 fn resources(settings: &Settings, url: &str) -> Result<Vec<Resource>, Failure> {
@@ -135,6 +138,7 @@ fn authorization_server(
         refresh_grace: settings.refresh_grace,
         refresh_idle: settings.refresh_idle,
         refresh_lifetime: settings.refresh_lifetime,
+        signing_key_lifetime: settings.signing_key_lifetime,
         ..AuthServerConfig::default()
     }
 }

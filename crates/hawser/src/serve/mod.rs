@@ -10,6 +10,7 @@ mod key_ring;
 mod lifecycle;
 mod local;
 mod revocations;
+mod signing_keys;
 mod storage;
 
 use std::io::Write as _;
@@ -66,6 +67,7 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
     });
     let revoked = parts.revocations.map(|revocations| tokio::spawn(revocations.follow()));
     let keys = tokio::spawn(key_ring::follow(parts.ring_file, parts.ring, hang_up));
+    let signing_keys = parts.signing_keys.map(|keys| tokio::spawn(keys.follow()));
     let stop_listening = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, parts.service, stop_listening.clone()));
     life.enter(Phase::Ready);
@@ -76,6 +78,9 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
     let stopped = serving.stop(settings.drain, &signals).await;
     beside.abort();
     keys.abort();
+    if let Some(signing_keys) = signing_keys {
+        signing_keys.abort();
+    }
     if let Some(revoked) = revoked {
         revoked.abort();
     }

@@ -106,6 +106,12 @@ fn authorization_server(
         refresh_grace: check.duration(&key("refresh_grace"), wire.refresh_grace.as_ref(), 30 * SECOND, grace_bounds),
         refresh_idle: check.duration(&key("refresh_idle"), idle, 14 * DAY, SECOND..=GRANT_LIFETIME_MAX),
         refresh_lifetime: check.duration(&key("refresh_lifetime"), lifetime, 90 * DAY, SECOND..=GRANT_LIFETIME_MAX),
+        signing_key_lifetime: check.duration(
+            &key("signing_key_lifetime"),
+            wire.signing_key_lifetime.as_ref(),
+            30 * DAY,
+            Duration::from_hours(1)..=3650 * DAY,
+        ),
     };
     check.not_longer(
         ("refresh_idle", settings.refresh_idle, idle),
