@@ -56,9 +56,9 @@ impl RedisOptions {
         Ok(Self { url, prefix: prefix.into(), tls })
     }
 
-    /// Whether what goes to the server can be read on the way.
-    pub fn is_plaintext(&self) -> bool {
-        self.tls.is_none()
+    /// Whether others could read and change what goes to the server: there is no TLS, and it leaves this machine.
+    pub fn is_readable_on_the_way(&self) -> bool {
+        self.tls.is_none() && !self.url.is_local()
     }
 }
 

@@ -10,6 +10,7 @@
 //! a secret.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
@@ -142,6 +143,19 @@ impl RedisUrl {
             return Err(RedisUrlError::Parameter);
         }
         Ok(Self { place, tls, credentials, database })
+    }
+}
+
+impl RedisUrl {
+    /// Whether all servers that are named are on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        let addresses = match &self.place {
+            Place::One(address) => std::slice::from_ref(address),
+            Place::Sentinels { addresses, .. } | Place::Cluster(addresses) => addresses,
+        };
+        addresses.iter().all(|address| {
+            &*address.host == "localhost" || address.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        })
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Outline {
     listen: String,
     public_url: String,
     data_dir: String,
-    store: &'static str,
+    store: String,
     key_ring: &'static str,
     endpoints: Vec<EndpointOutline>,
     backends: Vec<BackendOutline>,
@@ -64,7 +64,7 @@ impl Outline {
                 settings.public_url_when_bound(settings.listen)
             },
             data_dir: settings.data_dir.display().to_string(),
-            store: settings.store.as_str(),
+            store: settings.store.to_string(),
             key_ring: if settings.key_ring.is_some() { "configured" } else { "made in the data folder" },
             endpoints: settings
                 .endpoints
@@ -100,7 +100,7 @@ impl Outline {
         row("listens on", self.listen.clone());
         row("public URL", self.public_url.clone());
         row("data folder", self.data_dir.clone());
-        row("store", self.store.to_owned());
+        row("store", self.store.clone());
         row("key ring", self.key_ring.to_owned());
         for endpoint in &self.endpoints {
             let members =

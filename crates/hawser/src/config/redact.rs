@@ -249,21 +249,33 @@ pub(super) fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String>
         .collect()
 }
 
+/// Hides what stands before the last `@` of a URL, also if it is not written as it should be, and the values of parameters
+/// that sound like secrets.
 fn hide_url_users(line: &mut String) {
     let mut out = String::with_capacity(line.len());
     let mut rest = line.as_str();
     while let Some((before, after)) = rest.split_once("://") {
-        let end = after.find(|c: char| c.is_whitespace() || "/,}]\"'".contains(c)).unwrap_or(after.len());
-        let (authority, tail) = after.split_at_checked(end).unwrap_or((after, ""));
+        let end = after.find(|c: char| c.is_whitespace() || "}]\"'".contains(c)).unwrap_or(after.len());
+        let (address, tail) = after.split_at_checked(end).unwrap_or((after, ""));
         out.push_str(before);
         out.push_str("://");
-        match authority.rsplit_once('@') {
+        let host = match address.rsplit_once('@') {
             Some((user, host)) => {
                 out.extend(user.chars().map(|_| '*'));
                 out.push('@');
-                out.push_str(host);
+                host
             }
-            None => out.push_str(authority),
+            None => address,
+        };
+        for (place, part) in host.split_inclusive(['?', '&']).enumerate() {
+            match part.split_once('=') {
+                Some((name, value)) if place > 0 && is_secret_key(name) => {
+                    out.push_str(name);
+                    out.push('=');
+                    out.extend(value.chars().map(|c| if c == '&' { c } else { '*' }));
+                }
+                _ => out.push_str(part),
+            }
         }
         rest = tail;
     }
@@ -291,6 +303,12 @@ mod tests {
         );
         assert_eq!(shown("    password: $argon2id$v=19$m=1$x", 0), "    password: ********************");
         assert_eq!(shown("url: http://u:p@h/mcp?x=a", 0), "url: http://***@h/mcp?x=a");
+        assert_eq!(shown("store: redis://u:a/b,c@h/0", 0), "store: redis://*******@h/0");
+        assert_eq!(shown("store: { url: redi://:pw@h }", 0), "store: { url: redi://***@h }");
+        assert_eq!(
+            shown("store: redis+sentinel://u:p@a,b/x?sentinel_user=g&sentinel_password=pw&x=1", 0),
+            "store: redis+sentinel://***@a,b/x?sentinel_user=g&sentinel_password=**&x=1"
+        );
         assert_eq!(shown("env: { A: env:B } # was hunter2", 0), "env: { A: env:B } # *** *******");
     }
 

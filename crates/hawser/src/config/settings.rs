@@ -1,10 +1,12 @@
 //! The validated configuration: plain values, every default filled in, every secret fetched.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hawser_owner::KeyRingDocument;
+use hawser_store::RedisOptions;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
@@ -70,20 +72,30 @@ pub struct KeyRingSettings {
 }
 
 /// Where state is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum StoreKind {
     /// In one file in the data folder.
     File,
     /// In memory: a restart forgets everything.
     Memory,
+    /// At a Valkey or Redis server, which other nodes may share.
+    Redis(Box<RedisOptions>),
 }
 
 impl StoreKind {
-    /// The name it has in the configuration.
-    pub const fn as_str(self) -> &'static str {
+    /// Whether what it keeps outlives the process.
+    pub const fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Memory)
+    }
+}
+
+/// The name it has in the configuration, or where the server is: without its password.
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File => "file",
-            Self::Memory => "memory",
+            Self::File => f.write_str("file"),
+            Self::Memory => f.write_str("memory"),
+            Self::Redis(options) => options.fmt(f),
         }
     }
 }

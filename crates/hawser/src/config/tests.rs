@@ -13,6 +13,7 @@ mod refused_auth;
 mod refused_endpoints;
 mod refused_shape;
 mod refused_values;
+mod store;
 
 /// A real hash, of the word `wonderland`, made with the smallest parameters that are allowed.
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAPs8wTrdJzzMVgE";
@@ -29,6 +30,7 @@ fn variable(name: &str) -> Option<OsString> {
         "BROKEN_RING" => r#"{"keys":[{"id":1,"state":"active","secret":"s3cr3t"}]}"#,
         "NO_RING" => "{\"s3cr3t",
         "TWO_LINES" => "a\nb",
+        "STORE" => "redis://gateway:hunter2@127.0.0.1",
         _ => return None,
     };
     Some(value.into())
@@ -113,7 +115,7 @@ fn every_key_is_read() {
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8420");
     assert_eq!(settings.public_url.as_deref(), Some("https://mcp.example.com"));
     assert_eq!(settings.data_dir, Path::new("/var/lib/hawser"));
-    assert_eq!(settings.store, StoreKind::File);
+    assert!(matches!(settings.store, StoreKind::File));
     assert!(settings.key_ring.is_some());
     assert_eq!(settings.allowed_origins, ["https://app.example.com"]);
     assert_eq!(settings.allowed_hosts, ["mcp.internal"]);

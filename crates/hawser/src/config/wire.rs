@@ -7,6 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
@@ -24,8 +25,9 @@ pub(super) struct File {
     pub(super) public_url: Option<Text>,
     /// Folder for the key ring and the store. Default: `$XDG_STATE_HOME/hawser` or `~/.local/state/hawser`.
     pub(super) data_dir: Option<Text>,
-    /// Where sessions, grants and tombstones are kept: `file` (default, survives a restart) or `memory`.
-    pub(super) store: Option<Text>,
+    /// Where sessions, grants and tombstones are kept: `file` (default, survives a restart), `memory`, or the address of a Valkey or
+    /// Redis server that several gateways share, which may be a reference (`env:NAME` or `file:PATH`).
+    pub(super) store: Option<Store>,
     /// The keys that seal handles and secrets at rest, as a reference to a JSON document (`env:NAME` or `file:PATH`).
     /// Default: made in the data folder at the first start.
     pub(super) key_ring: Option<Text>,
@@ -48,6 +50,67 @@ pub(super) struct File {
     pub(super) limits: Option<Limits>,
     /// How the gateway stops.
     pub(super) drain: Option<Drain>,
+}
+
+/// The store: a text, or a server with options.
+#[derive(Debug)]
+pub(super) enum Store {
+    /// `file`, `memory`, or where the server is.
+    Text(Text),
+    /// A server with options.
+    Server(Box<StoreServer>),
+}
+
+impl<'de> Deserialize<'de> for Store {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// What it is, before its place is known: a mapping's values have places of their own.
+        enum Shape {
+            Text(String),
+            Server(Box<StoreServer>),
+        }
+
+        struct ShapeVisitor;
+
+        impl<'de> Visitor<'de> for ShapeVisitor {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a mapping with `url`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Shape, E> {
+                Ok(Shape::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Shape, A::Error> {
+                StoreServer::deserialize(MapAccessDeserializer::new(map)).map(|server| Shape::Server(Box::new(server)))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for Shape {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(ShapeVisitor)
+            }
+        }
+
+        let shape: Spanned<Shape> = Spanned::deserialize(deserializer)?;
+        Ok(match shape.value {
+            Shape::Text(value) => Self::Text(Spanned { value, referenced: shape.referenced, defined: shape.defined }),
+            Shape::Server(server) => Self::Server(server),
+        })
+    }
+}
+
+/// A Valkey or Redis server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StoreServer {
+    /// Where it is, or a reference to that (`env:NAME` or `file:PATH`).
+    pub(super) url: Option<Text>,
+    /// What stands before the name of every row and channel, `hawser:` by default.
+    pub(super) prefix: Option<Text>,
+    /// The authorities that its certificate is checked against, as a PEM file. Default: those that the machine trusts.
+    pub(super) ca: Option<Text>,
 }
 
 /// One MCP server: `url` for HTTP, or `command` for a child process on stdio.

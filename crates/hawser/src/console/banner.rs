@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::Paint;
-use crate::config::{self, Settings, StoreKind};
+use crate::config::{self, Settings};
 
 /// The facts of a gateway that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Listening {
             development_login: settings.authorization_server.as_ref().is_some_and(|server| server.development_login),
             warnings: settings.warnings.clone(),
             bound,
-            keeps_sessions: settings.store == StoreKind::File,
+            keeps_sessions: settings.store.is_lasting(),
             url,
         }
     }

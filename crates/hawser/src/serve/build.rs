@@ -57,7 +57,7 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let clock: Clock = Arc::new(|| Timestamp::from(SystemTime::now()));
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let store = storage::open(settings)?;
+    let store = storage::open(settings).await?;
     let LoadedRing { ring, file: ring_file } = key_ring::load(settings, entropy.as_ref())?;
     let url = settings.public_url_when_bound(bound);
     let resources = resources(settings, &url)?;

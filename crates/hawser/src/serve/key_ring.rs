@@ -31,8 +31,15 @@ pub(super) struct LoadedRing {
 
 /// The key ring to serve with.
 pub(super) fn load(settings: &Settings, entropy: &dyn Entropy) -> Result<LoadedRing, Failure> {
-    let file = match (&settings.key_ring, settings.store) {
+    let file = match (&settings.key_ring, &settings.store) {
         (Some(configured), _) => configured.file.clone(),
+        // Nodes that share a store share their keys: the configuration is refused without.
+        (None, StoreKind::Redis(_)) => {
+            return Err(Failure::run_with_hint(
+                "a store that gateways share needs a configured key ring",
+                "make one with `hawser keys generate FILE` and set `key_ring: file:FILE`",
+            ));
+        }
         // What is kept in memory only needs keys that live as long.
         (None, StoreKind::Memory) => None,
         (None, StoreKind::File) => {

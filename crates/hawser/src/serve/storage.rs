@@ -3,8 +3,9 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hawser_store::{MemoryStore, OpenError, RedbStore, Store};
+use hawser_store::{MemoryStore, OpenError, OpenRedisError, RedbStore, RedisOptions, RedisStore, Store};
 
 use crate::config::{Settings, StoreKind};
 use crate::failure::Failure;
@@ -12,9 +13,13 @@ use crate::failure::Failure;
 /// The store's file in the data folder.
 const STORE_FILE: &str = "hawser.redb";
 
+/// How long a server may take to be there: a gateway is often started together with its store.
+const SERVER_WAIT: Duration = Duration::from_secs(30);
+
 /// Opens the configured store.
-pub(super) fn open(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
-    match settings.store {
+pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
+    match &settings.store {
+        StoreKind::Redis(options) => Ok(Arc::new(at_server(RedisOptions::clone(options)).await?)),
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         StoreKind::File => {
             make_folder(&settings.data_dir)?;
@@ -28,6 +33,17 @@ pub(super) fn open(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
             })?))
         }
     }
+}
+
+/// Waits for a server that is not there yet, telling so in the log.
+async fn at_server(options: RedisOptions) -> Result<RedisStore, Failure> {
+    RedisStore::open(options, SERVER_WAIT).await.map_err(|error| {
+        let hint = match &error {
+            OpenRedisError::Refused { .. } => "see docs/store.md for what the gateway needs of its store",
+            OpenRedisError::Unreachable { .. } => "start the store first, or check `store` in the configuration",
+        };
+        Failure::run_with_hint(error.to_string(), hint)
+    })
 }
 
 /// Makes the data folder, for its owner alone: the key ring in it opens every handle.

@@ -25,7 +25,7 @@ error: `store` cannot be `redis`
   |
 2 | store: redis
   |        ^^^^^
-  = help: expected `file` or `memory`
+  = help: expected `file`, `memory`, or a server: `redis://user:password@host:6379/0`, `redis+sentinel://host:26379,host:26379/NAME` or `redis+cluster://host:6379,host:6379` (`rediss` for TLS), or a reference to that: `env:NAME`, `file:PATH`
 
 error: a backend cannot be called `Time_Server`
  --> hawser.yaml:4:3

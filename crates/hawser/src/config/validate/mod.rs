@@ -5,6 +5,7 @@ mod backends;
 mod endpoints;
 mod limits;
 mod network;
+mod store;
 
 use hawser_owner::{KeyRing, KeyRingDocument};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,7 +14,7 @@ use super::overrides::Overrides;
 use super::problem::{Problem, Source};
 use super::redact;
 use super::secret::{Reference, Surroundings, resolve};
-use super::settings::{KeyRingSettings, Settings, StoreKind};
+use super::settings::{KeyRingSettings, Settings};
 use super::suggest;
 use super::wire::{File, Text};
 
@@ -86,8 +87,7 @@ pub(super) fn validate(
     let listen = network::listen(&mut check, file, overrides);
     let public_url = network::public_url(&mut check, file, overrides, listen);
     let data_dir = network::data_dir(&mut check, file, overrides);
-    let stores = [("file", StoreKind::File), ("memory", StoreKind::Memory)];
-    let store = check.choice("store", file.store.as_ref(), &stores).unwrap_or(StoreKind::File);
+    let store = store::store(&mut check, file);
     let key_ring = key_ring(&mut check, file);
     let allowed_origins = network::allowed_origins(&mut check, file);
     let allowed_hosts = network::allowed_hosts(&mut check, file);
