@@ -65,12 +65,12 @@ pub struct Limits {
     pub in_flight: usize,
     /// Most requests of backends that wait for one session's client.
     pub pending: usize,
-    /// Most calls of one modern client that wait for its input.
-    pub parked: usize,
+    /// Most calls of modern clients that wait for their input.
+    pub parked: SharedLimits,
     /// Most GET streams of one session.
     pub streams: usize,
     /// Most `subscriptions/listen` streams.
-    pub listeners: ListenerLimits,
+    pub listeners: SharedLimits,
     /// Most messages queued for one stream; a reader slower than that loses the stream, not the gateway its memory.
     pub stream_queue: usize,
     /// After this long without a message a waiting answer becomes a stream with keep-alive comments.
@@ -83,21 +83,15 @@ pub struct Limits {
     pub replay: ReplayLimits,
 }
 
-/// How many `subscriptions/listen` streams there may be.
+/// How many there may be of something that owners share.
 #[derive(Clone, Copy, Debug)]
-pub struct ListenerLimits {
+pub struct SharedLimits {
     /// Of one client that says the same of itself.
     pub session: usize,
     /// Of one owner.
     pub owner: usize,
     /// Altogether.
     pub total: usize,
-}
-
-impl Default for ListenerLimits {
-    fn default() -> Self {
-        Self { session: 32, owner: 128, total: 8192 }
-    }
 }
 
 /// Bounds of what is remembered of streams, so that clients may take them up again.
@@ -156,9 +150,9 @@ impl Default for Limits {
             list_page: 1000,
             in_flight: 64,
             pending: 32,
-            parked: 32,
+            parked: SharedLimits { session: 32, owner: 128, total: 4096 },
             streams: 4,
-            listeners: ListenerLimits::default(),
+            listeners: SharedLimits { session: 32, owner: 128, total: 8192 },
             stream_queue: 256,
             keep_alive: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

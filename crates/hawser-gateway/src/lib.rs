@@ -45,7 +45,7 @@ mod upstream;
 mod waiting;
 
 pub use audit::TARGET as AUDIT_TARGET;
-pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ListenerLimits, ReplayLimits, SessionPolicy};
+pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ReplayLimits, SessionPolicy, SharedLimits};
 pub use credential::Revocation;
 pub use gateway::{Gateway, GatewayDependencies, GatewayError};
 pub use profile::BackendReport;

@@ -454,6 +454,11 @@ impl Session {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that a child process runs for it.
+    pub(crate) fn note_child(&self) {
+        self.workshop.note_child(self);
+    }
+
     /// Stops a child process of some session that does nothing, to make room for one of this session. Tells whether it did.
     pub(crate) async fn free_a_child(&self) -> bool {
         let idle = self.workshop.sessions.upgrade().and_then(|sessions| sessions.take_an_idle_child(self));
@@ -486,5 +491,17 @@ impl Session {
         work.parked.clear();
         let upstreams = work.all_upstreams();
         futures_util::future::join_all(upstreams.iter().map(|upstream| upstream.close())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every idle session costs, before its place in tables. `cargo xtask crowd` weighs all of it.
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Session>() <= 320, "{} bytes", size_of::<Session>());
+        assert!(size_of::<Work>() > size_of::<Session>(), "what is heavy is not in every session");
     }
 }

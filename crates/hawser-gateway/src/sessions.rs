@@ -89,6 +89,8 @@ pub(crate) struct Sessions {
     /// Of sessions that hold more than themselves.
     at_work: Arc<Places>,
     listening: Arc<Places>,
+    /// Of calls that wait for their client's input.
+    parked: Arc<Places>,
     workshop: Arc<Workshop>,
     clients: Arc<ClientKinds>,
     grants: OpenedUnder,
@@ -163,7 +165,8 @@ impl Sessions {
             places: Places::new(config.policy.per_owner, config.policy.total),
             at_work: Places::new(config.policy.per_owner, config.policy.at_work),
             listening: Places::new(config.limits.listeners.owner, config.limits.listeners.total),
-            workshop: Workshop::new(config.limits, Allowance::new(config.limits.replay), weak.clone()),
+            parked: Places::new(config.limits.parked.owner, config.limits.parked.total),
+            workshop: Workshop::new(&config.limits, Allowance::new(config.limits.replay), weak.clone()),
             clients: ClientKinds::new(DECLARED_BYTES_MAX),
             grants: OpenedUnder::default(),
             swept: AtomicUsize::new(0),

@@ -107,6 +107,9 @@ impl Upstream {
         };
         // Held before anything else is awaited: who gives up now must not leave a session behind that nobody knows.
         let lost = self.lock().session.replace(session.clone()).is_some();
+        if self.backend.is_stdio() {
+            owner.note_child();
+        }
         let missed = lost || self.recovering.load(Ordering::Acquire);
         owner.work().lists.reopened(self.position, missed);
         owner.endpoint().profiles().heard(self.position, session.server());

@@ -69,7 +69,7 @@ const SESSIONS: &[Row] = &[
     ),
     (
         "of one owner; of all | 32; 128; 8192 |",
-        &[("hawser-gateway/src/config.rs", "Self { session: 32, owner: 128, total: 8192 }")],
+        &[("hawser-gateway/src/config.rs", "listeners: SharedLimits { session: 32, owner: 128, total: 8192 }")],
     ),
     (
         "a URI or task id | 1024 each; 8 KiB |",
@@ -99,9 +99,9 @@ const SESSIONS: &[Row] = &[
         ],
     ),
     (
-        "how long each waits | 32; `limits.client_answer` |",
+        "how long each waits | 32; 128; 4096; `limits.client_answer` |",
         &[
-            ("hawser-gateway/src/config.rs", "parked: 32,"),
+            ("hawser-gateway/src/config.rs", "parked: SharedLimits { session: 32, owner: 128, total: 4096 },"),
             ("hawser-gateway/src/config.rs", "client_answer: Duration::from_mins(30),"),
         ],
     ),

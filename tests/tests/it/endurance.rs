@@ -151,6 +151,39 @@ async fn restored_sessions_count_against_the_limit() -> Result<()> {
 }
 
 #[tokio::test]
+async fn sessions_at_work_have_a_number_of_their_own_and_idle_ones_push_nobody_out() -> Result<()> {
+    let odd = OddBackend::start(Script::default()).await?;
+    let configuration = json!({ "backends": { "odd": { "url": odd.url() } }, "sessions": { "at_work": 2 } });
+    let (_gateway, mut alice) = alice_at(configuration).await?;
+    let call = async |alice: &Person, id: &str| {
+        let body = json!({"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"odd_act","arguments":{}}});
+        let reply = alice.mcp().post(alice.presented_with(id), body.to_string(), Some("7")).await?;
+        ensure!(reply.answer.status.as_u16() == 200);
+        anyhow::Ok(())
+    };
+    let mut ids = vec![alice.session_id()?.to_owned()];
+    alice.open().await?;
+    ids.push(alice.session_id()?.to_owned());
+    for id in &ids {
+        call(&alice, id).await?;
+    }
+    let opened = odd.opened();
+    for _ in 0..20 {
+        alice.open().await?;
+        ids.push(alice.session_id()?.to_owned());
+    }
+    for id in ids.iter().take(2) {
+        call(&alice, id).await?;
+    }
+    ensure!(odd.opened() == opened, "a session that does nothing made one lose its backend");
+    for id in ids.iter().chain(&ids) {
+        call(&alice, id).await?;
+    }
+    // The survey's own session may still be closing.
+    until("two sessions are at work", SOON, async || Ok((odd.open_now() == 2).then_some(()))).await
+}
+
+#[tokio::test]
 async fn a_question_during_a_list_gets_an_answer() -> Result<()> {
     let (gateway, mut alice) = alice_at(json!({ "backends": { "a": puppet("asks")? } })).await?;
     alice.tools().await?;

@@ -207,14 +207,15 @@ fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
     let input_requests = running.questions().iter().filter_map(translated).collect();
     let session = caller.session();
     let call = ParkedCall { running, credential: caller.caller.credential.clone() };
-    let number = match session.work().parked.park(call) {
-        Ok(number) => number,
-        Err(call) => {
-            call.running.give_up("too many calls wait for input");
-            let text = "you have as many calls waiting for your input as you may; this one was given up";
-            return Answer::refused(&ErrorObject::new(code::INVALID_REQUEST, text));
-        }
-    };
+    let number =
+        match session.work().parked.park(call, || caller.caller.sessions.parked_place(&caller.caller.principal)) {
+            Ok(number) => number,
+            Err(call) => {
+                call.running.give_up("too many calls wait for input");
+                let text = "you have as many calls waiting for your input as you may; this one was given up";
+                return Answer::refused(&ErrorObject::new(code::INVALID_REQUEST, text));
+            }
+        };
     // A revocation may have looked through what is parked just before this was.
     let state = if caller.was_just_revoked() {
         None

@@ -12,6 +12,7 @@ use hawser_mcp::{RawJson, Request, RequestId};
 
 use crate::credential::{Credential, Revocation};
 use crate::pending::decline;
+use crate::places::{Full, Place};
 use crate::waiting::{NotTaken, Waiting};
 
 /// Most questions that one call may have waiting.
@@ -128,9 +129,16 @@ pub(crate) struct ParkedCall {
     pub(crate) credential: Credential,
 }
 
+/// A call that waits, and its place among all that do.
+#[derive(Debug)]
+struct Parked {
+    call: ParkedCall,
+    _place: Place,
+}
+
 /// The parked calls of one session.
 #[derive(Debug)]
-pub(crate) struct ParkedCalls(Waiting<ParkedCall>);
+pub(crate) struct ParkedCalls(Waiting<Parked>);
 
 /// Why a parked call cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,23 +165,40 @@ impl ParkedCalls {
         self.0.patience()
     }
 
-    /// Parks a call; gives the number it is taken out by. Where there is no room the call that has waited longest is given up:
-    /// clients need not come back, and those that do not must not keep others out. If none has waited for long, the new call
-    /// comes back.
-    pub(crate) fn park(&self, call: ParkedCall) -> Result<u64, Box<ParkedCall>> {
+    /// Parks a call in a place among those of all sessions; gives the number it is taken out by. Where there is no room the call
+    /// that has waited longest is given up: clients need not come back, and those that do not must not keep others out. If none
+    /// has waited for long, the new call comes back.
+    pub(crate) fn park(
+        &self,
+        call: ParkedCall,
+        place: impl Fn() -> Result<Place, Full>,
+    ) -> Result<u64, Box<ParkedCall>> {
         self.expire();
-        if let Some(given_up) = self.0.take_longest(AT_LEAST) {
-            given_up.running.give_up("others wait for input");
+        if self.0.is_full() {
+            self.make_room();
         }
-        self.0.put(call).map_err(Box::new)
+        let place = place().or_else(|_| {
+            self.make_room();
+            place()
+        });
+        match place {
+            Ok(place) => self.0.put(Parked { call, _place: place }).map_err(|parked| Box::new(parked.call)),
+            Err(_) => Err(Box::new(call)),
+        }
+    }
+
+    fn make_room(&self) {
+        if let Some(given_up) = self.0.take_longest(AT_LEAST) {
+            given_up.call.running.give_up("others wait for input");
+        }
     }
 
     /// Takes a call out, once.
     pub(crate) fn take(&self, number: u64, client_id: Option<&str>) -> Result<ParkedCall, NotParked> {
-        match self.0.take_if(number, |call| call.credential.client_id.as_deref() == client_id) {
-            Ok((mut call, waited)) => {
-                call.running.waited(waited);
-                Ok(call)
+        match self.0.take_if(number, |parked| parked.call.credential.client_id.as_deref() == client_id) {
+            Ok((mut parked, waited)) => {
+                parked.call.running.waited(waited);
+                Ok(parked.call)
             }
             Err(NotTaken::Gone | NotTaken::Unknown) => Err(NotParked::Gone),
             Err(NotTaken::Withheld) => Err(NotParked::OtherClient),
@@ -183,8 +208,11 @@ impl ParkedCalls {
     /// Adds a question that a backend asks outside of any call, if exactly one of its calls waits here: it is put with the next
     /// round. Tells whether it was taken.
     pub(crate) fn ask_along(&self, backend: usize, from: &BackendSession, request: &Request) -> bool {
-        let ask = |call: &mut ParkedCall| call.running.from.same_as(from) && call.running.ask(request.clone());
-        self.0.change_only(|call| call.running.backend == backend, ask).unwrap_or(false)
+        let ask = |parked: &mut Parked| {
+            let running = &mut parked.call.running;
+            running.from.same_as(from) && running.ask(request.clone())
+        };
+        self.0.change_only(|parked| parked.call.running.backend == backend, ask).unwrap_or(false)
     }
 
     /// Gives up what has waited for too long, and drops what belongs to backend sessions that are over.
@@ -203,14 +231,14 @@ impl ParkedCalls {
     }
 
     fn give_up(&self, reason: &'static str, which: impl Fn(&ParkedCall, bool) -> bool) {
-        for call in self.0.take_all(which) {
-            call.running.give_up(reason);
+        for parked in self.0.take_all(|parked, over| which(&parked.call, over)) {
+            parked.call.running.give_up(reason);
         }
     }
 
     /// Whether a call waits for the client in the middle of its work at a backend.
     pub(crate) fn waits_for(&self, backend: usize) -> bool {
-        self.0.find(|call| call.running.backend == backend).is_some()
+        self.0.find(|parked| parked.call.running.backend == backend).is_some()
     }
 
     /// How many wait.

@@ -33,6 +33,8 @@ pub(crate) struct Workshop {
     pub(crate) allowance: Arc<Allowance>,
     pub(crate) sessions: Weak<Sessions>,
     at_work: papaya::HashMap<SessionKey, Weak<Session>>,
+    /// Those of them for which a child process was started; who has none any more is taken out by who looks.
+    with_children: papaya::HashMap<SessionKey, Weak<Session>>,
 }
 
 /// What one session holds.
@@ -53,8 +55,15 @@ pub(crate) struct Work {
 }
 
 impl Workshop {
-    pub(crate) fn new(limits: Limits, allowance: Arc<Allowance>, sessions: Weak<Sessions>) -> Arc<Self> {
-        Arc::new(Self { limits, allowance, sessions, at_work: papaya::HashMap::new() })
+    pub(crate) fn new(limits: &Limits, allowance: Arc<Allowance>, sessions: Weak<Sessions>) -> Arc<Self> {
+        let limits = *limits;
+        Arc::new(Self {
+            limits,
+            allowance,
+            sessions,
+            at_work: papaya::HashMap::new(),
+            with_children: papaya::HashMap::new(),
+        })
     }
 
     /// The sessions at work.
@@ -62,12 +71,33 @@ impl Workshop {
         self.at_work.pin().values().filter_map(Weak::upgrade).collect()
     }
 
+    /// Forgets the sessions that are not in memory any more.
+    pub(crate) fn forget_the_gone(&self) {
+        for noted in [&self.at_work, &self.with_children] {
+            noted.pin().retain(|_, session| session.strong_count() > 0);
+        }
+    }
+
+    /// Notes that a child process was started for a session.
+    pub(crate) fn note_child(&self, session: &Session) {
+        self.with_children.pin().insert(session.key(), Weak::clone(session.weak()));
+    }
+
+    /// The sessions for which child processes run.
+    pub(crate) fn with_children(&self) -> Vec<Arc<Session>> {
+        let noted = self.with_children.pin();
+        noted.retain(|_, session| session.upgrade().is_some_and(|session| session.children() > 0));
+        noted.values().filter_map(Weak::upgrade).collect()
+    }
+
     pub(super) fn enter(&self, session: &Session) {
         self.at_work.pin().insert(session.key(), Weak::clone(session.weak()));
     }
 
     pub(super) fn leave(&self, session: &Session) {
-        let _ = self.at_work.pin().remove_if(&session.key(), |_, at_work| Weak::ptr_eq(at_work, session.weak()));
+        for noted in [&self.at_work, &self.with_children] {
+            let _ = noted.pin().remove_if(&session.key(), |_, noted| Weak::ptr_eq(noted, session.weak()));
+        }
     }
 }
 
@@ -85,7 +115,7 @@ impl Work {
             events,
             pending: PendingRequests::new(after, limits.pending, limits.client_answer),
             in_flight: InFlight::new(limits.in_flight),
-            parked: ParkedCalls::new(after, limits.parked, limits.client_answer),
+            parked: ParkedCalls::new(after, limits.parked.session, limits.client_answer),
             listeners: Listeners::new(limits.listeners.session),
         }
     }

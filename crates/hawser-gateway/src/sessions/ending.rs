@@ -118,6 +118,7 @@ impl Sessions {
     /// there is no hurry: each sweep looks at so many of all sessions and goes on where the last one stopped, in steps between
     /// which others get their turn.
     pub(crate) async fn sweep(&self) {
+        self.workshop.forget_the_gone();
         for some in self.workshop.at_work().chunks(AT_A_STEP) {
             for session in some {
                 session.tidy();

@@ -68,10 +68,14 @@ impl Sessions {
         self.listening.take(self.ring().local_owner(principal), principal.kind() != PrincipalKind::Anonymous)
     }
 
+    /// A place for one more call that waits for its client's input.
+    pub(crate) fn parked_place(&self, principal: &Principal) -> Result<Place, Full> {
+        self.parked.take(self.ring().local_owner(principal), principal.kind() != PrincipalKind::Anonymous)
+    }
+
     /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
     pub(crate) fn take_an_idle_child(&self, except: &Session) -> Option<BackendSession> {
-        let mut holders = self.workshop.at_work();
-        holders.retain(|session| session.children() > 0);
+        let holders = self.workshop.with_children();
         let mut of_owner: HashMap<LocalOwner, usize> = HashMap::new();
         for session in &holders {
             *of_owner.entry(session.local_owner()).or_default() += session.children();
