@@ -30,6 +30,7 @@ mod listen;
 mod listen_backends;
 mod lists;
 mod modern_edge;
+mod nodes;
 mod ownership;
 mod parked_calls;
 mod polled;
