@@ -27,6 +27,7 @@ mod schema;
 mod sdk_client;
 mod stage;
 mod stdio;
+mod token_issuer;
 mod tool;
 
 pub use answer::{Answer, StreamEvent};
@@ -52,4 +53,5 @@ pub use schema::Schemas;
 pub use sdk_client::{SdkClient, Who};
 pub use stage::Stage;
 pub use stdio::{StdioConfiguration, StdioGateway};
+pub use token_issuer::TokenIssuer;
 pub use tool::{called_text, text_of};

@@ -214,6 +214,11 @@ impl Gateway {
         own + relayed
     }
 
+    /// How many sessions this node holds in memory, those of modern clients among them.
+    pub fn sessions_held(&self) -> usize {
+        self.0.sessions.held()
+    }
+
     /// How many calls run here or at other nodes, or wait for their client's input.
     pub fn calls_under_way(&self) -> usize {
         self.0.sessions.under_way() + self.0.relay.as_ref().map_or(0, |relay| relay.calls_under_way())

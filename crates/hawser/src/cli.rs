@@ -1,5 +1,7 @@
 //! The command line.
 
+mod operate;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{BackendFlag, Overrides};
 use crate::telemetry::LogFormat;
+
+pub use operate::{
+    AdminArgs, KindArg, ListSessionsArgs, RevokeSessionsArgs, SelectionArgs, SessionsCommand, ShowSessionArgs,
+};
 
 /// One MCP endpoint in front of many MCP servers; sessions belong to people, not to tokens.
 #[derive(Debug, Parser)]
@@ -34,6 +40,9 @@ pub enum Command {
     /// Work with the key ring: replace keys while gateways run.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// See and end the sessions of a running gateway.
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// Work with configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),

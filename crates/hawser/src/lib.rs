@@ -1,5 +1,6 @@
 //! The `hawser` command as a library: what the binary, its tests and its fuzz targets share.
 
+mod admin;
 pub mod cli;
 pub mod config;
 pub mod console;
@@ -8,6 +9,7 @@ pub mod example_server;
 pub mod failure;
 mod key_ring_file;
 pub mod keys;
+pub mod operate;
 pub mod probe;
 pub mod serve;
 pub mod stdio;

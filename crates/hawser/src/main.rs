@@ -37,6 +37,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => hawser::demo::run(&args),
         Command::Probe(args) => hawser::probe::run(&args),
         Command::ExampleServer { server } => hawser::example_server::run(server),
+        Command::Sessions(command) => print(&hawser::operate::sessions(&command)?),
         Command::Keys(command) => print(&keys::run(&command)?),
         Command::User(UserCommand::HashPassword) => print(&format!("{}\n", user::hash_password()?)),
         Command::Config(ConfigCommand::Check(args)) => check(args),

@@ -428,6 +428,17 @@ const AUTHORIZATION: &[Row] = &[
     ),
     ("in 1 minute | 20 |", &[("hawser-authserver/src/server.rs", "Throttle::new(20, Duration::from_mins(1))")]),
     ("grace period | 64 |", &[("hawser-authserver/src/family.rs", "ROTATIONS_MAX: usize = 64;")]),
+    (
+        "of a browser ends; one more ends the oldest | 256 |",
+        &[("hawser-authserver/src/browser_session.rs", "GRANTS_MAX: usize = 256;")],
+    ),
+    (
+        "hint of who logs out | 16; 8 KiB |",
+        &[
+            ("hawser-authserver/src/registration.rs", "uris.len() > REDIRECT_URIS_MAX"),
+            ("hawser-authserver/src/id_token_hint.rs", "BYTES_MAX: usize = 8 * 1024;"),
+        ],
+    ),
 ];
 
 const ISSUERS_AND_STORE: &[Row] = &[
@@ -498,6 +509,38 @@ const ISSUERS_AND_STORE: &[Row] = &[
             ("hawser/src/stdio/flights.rs", "REQUESTS_MAX: usize = 256;"),
             ("hawser/src/stdio/pump.rs", "BATCHES_MAX: usize = 16;"),
         ],
+    ),
+    (
+        "a logout token: age; body it comes in | 5 minutes; 64 KiB, within 15 s |",
+        &[
+            ("hawser-identity/src/logout.rs", "AGE_MAX: Duration = Duration::from_mins(5);"),
+            ("hawser/src/serve/backchannel.rs", "BODY_BYTES_MAX: usize = 64 * 1024;"),
+            ("hawser/src/serve/backchannel.rs", "BODY_TIMEOUT: Duration = Duration::from_secs(15);"),
+        ],
+    ),
+    (
+        "a used logout token is remembered for | 10 minutes |",
+        &[("hawser-identity/src/logout.rs", "REMEMBERED: Duration = Duration::from_mins(10);")],
+    ),
+    (
+        "connections at a time; life of one | 32; 2 minutes |",
+        &[
+            ("hawser/src/admin/connections.rs", "CONNECTIONS_MAX: usize = 32;"),
+            ("hawser/src/admin/connections.rs", "CONNECTION_LIFE: Duration = Duration::from_mins(2);"),
+        ],
+    ),
+    (
+        "head; query; body of a request | 16 KiB; 8 KiB; 16 KiB |",
+        &[
+            ("hawser/src/admin/connections.rs", "HEAD_BYTES_MAX: usize = 16 * 1024;"),
+            ("hawser/src/admin/query.rs", "QUERY_BYTES_MAX: usize = 8 * 1024;"),
+            ("hawser/src/admin/routes.rs", "BODY_BYTES_MAX: usize = 16 * 1024;"),
+        ],
+    ),
+    ("sessions on one page | 1000 |", &[("hawser/src/admin/sessions.rs", "PAGE_MAX: usize = 1000;")]),
+    (
+        "reason for the audit log | 200 characters |",
+        &[("hawser/src/admin/sessions.rs", "REASON_CHARS_MAX: usize = 200;")],
     ),
     ("who has more to say waits | 16 |", &[("hawser/src/stdio/lines.rs", "LINES_MAX: usize = 16;")]),
     ("when the input ends | 1 s |", &[("hawser/src/stdio/mod.rs", "GRACE: Duration = Duration::from_secs(1);")]),

@@ -11,12 +11,13 @@ use hawser::cli::Cli;
 use hawser::config::{Loaded, Outline, Overrides, Report, Settings, Surroundings, settings};
 
 const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
+const SESSIONS: &str = include_str!("../../../docs/sessions.md");
 const README: &str = include_str!("../../../README.md");
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAPs8wTrdJzzMVgE";
 const KEY_RING: &str = r#"{"keys":[{"id":1,"state":"active","secret":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#;
 
 /// The sections that list keys, and a configuration with `KEY` where a key of that section goes.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("### Top level", "KEY"),
     ("### Backends", "backends: { a: { KEY } }"),
     ("### Endpoints", "endpoints: { a: { KEY } }"),
@@ -27,6 +28,7 @@ const SECTIONS: [(&str, &str); 10] = [
     ("### Sessions", "sessions: { KEY }"),
     ("### Limits", "limits: { KEY }"),
     ("### Drain", "drain: { KEY }"),
+    ("### Admin", "admin: { KEY }"),
 ];
 
 /// Loads a text as if every variable and every file it refers to were there.
@@ -35,7 +37,17 @@ fn load(text: &str) -> Result<Settings, Report> {
     for (at, _) in text.match_indices("file:") {
         let name: String =
             text[at + 5..].chars().take_while(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
-        std::fs::write(folder.path().join(&name), if name.contains("hash") { HASH } else { "dummy" }).unwrap();
+        std::fs::write(
+            folder.path().join(&name),
+            if name.contains("hash") {
+                HASH
+            } else if name.contains("token") {
+                "0123456789abcdef0123456789abcdef"
+            } else {
+                "dummy"
+            },
+        )
+        .unwrap();
     }
     let variable = |name: &str| -> Option<OsString> {
         Some(match name {
@@ -109,7 +121,7 @@ fn every_range_in_the_document_is_the_one_that_is_enforced() {
 
 #[test]
 fn every_configuration_in_the_documents_loads() {
-    for document in [CONFIGURATION, README] {
+    for document in [CONFIGURATION, SESSIONS, README] {
         let blocks = blocks(document, "yaml");
         assert!(!blocks.is_empty());
         for block in blocks {
@@ -160,7 +172,7 @@ fn commands(document: &str) -> Vec<String> {
 #[test]
 fn every_command_line_in_the_documents_is_understood() {
     let parse = |line: &str| Cli::try_parse_from(shlex::split(line).unwrap_or_else(|| panic!("{line}")));
-    for (document, at_least) in [(CONFIGURATION, 10), (README, 3)] {
+    for (document, at_least) in [(CONFIGURATION, 10), (SESSIONS, 8), (README, 3)] {
         let lines = commands(document);
         assert!(lines.len() >= at_least, "{lines:?}");
         for line in lines {

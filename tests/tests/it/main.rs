@@ -10,6 +10,7 @@
     reason = "in a test, what fails to unwrap is the failure to report"
 )]
 
+mod administration;
 mod answers;
 mod bad_backends;
 mod bad_requests;
@@ -29,6 +30,7 @@ mod inspector;
 mod listen;
 mod listen_backends;
 mod lists;
+mod logout;
 mod modern_edge;
 mod nodes;
 mod ownership;

@@ -59,6 +59,11 @@ impl Sessions {
         busy
     }
 
+    /// How many sessions this node holds.
+    pub(crate) fn held(&self) -> usize {
+        self.live.len()
+    }
+
     /// How many calls are under way.
     pub(crate) fn under_way(&self) -> usize {
         self.workshop.at_work().iter().map(|session| session.calls()).sum()

@@ -29,8 +29,8 @@ pub use problem::{Place, Problem, Report, Source};
 pub use scalar::Name;
 pub use secret::{Surroundings, referenced};
 pub use settings::{
-    AuthorizationServerSettings, BackendSettings, DrainSettings, EndpointSettings, IssuerSettings, KeyRingSettings,
-    LimitSettings, Naming, SessionSettings, Settings, StoreKind, Transport, UserSettings,
+    AdminSettings, AuthorizationServerSettings, BackendSettings, DrainSettings, EndpointSettings, IssuerSettings,
+    KeyRingSettings, LimitSettings, Naming, SessionSettings, Settings, StoreKind, Transport, UserSettings,
 };
 
 /// The file that is read from the current folder if no other is named.

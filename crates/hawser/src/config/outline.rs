@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::scalar::{show_duration, show_size};
 use super::settings::{BackendSettings, Naming, Settings, Transport};
 use super::{Loaded, redact};
+use crate::admin::SOCKET_FILE;
 use crate::console::Paint;
 
 /// A configuration in outline.
@@ -27,6 +28,7 @@ pub struct Outline {
     sessions: Vec<(&'static str, String)>,
     limits: Vec<(&'static str, String)>,
     drain: Vec<(&'static str, String)>,
+    admin: String,
     warnings: Vec<String>,
 }
 
@@ -87,6 +89,7 @@ impl Outline {
             ],
             limits: limits(settings),
             drain: vec![("delay", show_duration(settings.drain.delay)), ("grace", show_duration(settings.drain.grace))],
+            admin: admin(settings),
             warnings: settings.warnings.clone(),
         }
     }
@@ -125,6 +128,7 @@ impl Outline {
         row("sessions", join(&self.sessions));
         row("limits", join(&self.limits));
         row("drain", join(&self.drain));
+        row("admin", self.admin.clone());
         for warning in &self.warnings {
             row("warning", warning.clone());
         }
@@ -178,6 +182,13 @@ fn backend(backend: &BackendSettings) -> BackendOutline {
 
 fn names(headers: &[(HeaderName, SecretString)]) -> Vec<String> {
     headers.iter().map(|(name, _)| name.to_string()).collect()
+}
+
+fn admin(settings: &Settings) -> String {
+    let socket = settings.store.is_lasting().then(|| format!("at the socket {SOCKET_FILE} in the data folder"));
+    let tcp = settings.admin.as_ref().map(|admin| format!("on {} with a token", admin.listen));
+    let both: Vec<_> = socket.into_iter().chain(tcp).collect();
+    if both.is_empty() { "nowhere: without a data folder it needs `admin`".to_owned() } else { both.join(", ") }
 }
 
 fn login(settings: &Settings) -> Vec<String> {

@@ -46,6 +46,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// How the gateway stops.
     pub drain: DrainSettings,
+    /// Administration over TCP.
+    pub admin: Option<AdminSettings>,
     /// What is allowed and probably not meant, for people to read.
     pub warnings: Vec<String>,
 }
@@ -210,6 +212,8 @@ pub struct IssuerSettings {
     pub tenant_claim: Option<String>,
     /// The only tenant let in.
     pub tenant: Option<String>,
+    /// The client ids that its logout tokens are for; none are taken without any.
+    pub logout_audience: Vec<String>,
 }
 
 /// Lifetimes and numbers of sessions.
@@ -242,6 +246,15 @@ pub struct LimitSettings {
     pub request_timeout: Duration,
     /// How long a question of a backend waits for its client.
     pub client_answer: Duration,
+}
+
+/// Administration over TCP.
+#[derive(Debug)]
+pub struct AdminSettings {
+    /// Where it listens: on loopback.
+    pub listen: SocketAddr,
+    /// What it demands.
+    pub token: SecretString,
 }
 
 /// How the gateway stops.

@@ -50,6 +50,8 @@ pub(super) struct File {
     pub(super) limits: Option<Limits>,
     /// How the gateway stops.
     pub(super) drain: Option<Drain>,
+    /// Administration over TCP, besides the socket in the data folder.
+    pub(super) admin: Option<Spanned<Admin>>,
 }
 
 /// The store: a text, or a server with options.
@@ -210,6 +212,8 @@ pub(super) struct ExternalServer {
     pub(super) tenant_claim: Option<Text>,
     /// The only tenant that is let in. Needs `tenant_claim`.
     pub(super) tenant: Option<Text>,
+    /// The client ids that its logout tokens (`OpenID` Connect Back-Channel Logout) are for. Default: none are taken.
+    pub(super) backchannel_logout_audience: Option<Spanned<Vec<Text>>>,
 }
 
 /// How long sessions live and how many are held.
@@ -244,6 +248,16 @@ pub(super) struct Limits {
     pub(super) request_timeout: Option<Text>,
     /// How long a question of a backend waits for its client. Default: `30m`.
     pub(super) client_answer: Option<Text>,
+}
+
+/// Administration over TCP.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    /// Address and port on loopback.
+    pub(super) listen: Option<Text>,
+    /// The token that is demanded there.
+    pub(super) token: Option<Text>,
 }
 
 /// How the gateway stops.

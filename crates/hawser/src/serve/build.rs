@@ -21,6 +21,7 @@ use hawser_owner::{Clock, Entropy, KeyRing, SystemEntropy, Timestamp};
 use hawser_store::Store;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::backchannel::BackChannel;
 use super::health::Health;
 use super::http::Service;
 use super::issuer::Embedded;
@@ -29,6 +30,7 @@ use super::lifecycle::Lifecycle;
 use super::revocations::Revocations;
 use super::signing_keys::SigningKeys;
 use super::{key_ring, storage};
+use crate::admin::Administered;
 use crate::config::{self, AuthorizationServerSettings, BackendSettings, EndpointSettings, IssuerSettings, Settings};
 use crate::failure::Failure;
 
@@ -47,6 +49,7 @@ pub(super) struct Parts {
     /// Whether other nodes share the store.
     pub(super) others: bool,
     pub(super) signing_keys: Option<SigningKeys>,
+    pub(super) administered: Administered,
     pub(super) ring: Arc<KeyRing>,
     pub(super) ring_file: Option<Arc<RingFile>>,
 }
@@ -91,7 +94,9 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
         authenticator: Arc::clone(&authenticator),
         gateway: gateway.clone(),
     });
-    let router = router(server.as_ref(), &authenticator, &resources);
+    let back_channel =
+        BackChannel { authenticator: Arc::clone(&authenticator), gateway: gateway.clone(), store: Arc::clone(&store) };
+    let router = router(server.as_ref(), &authenticator, &resources).merge(back_channel.router());
     let service = Service {
         gateway: gateway.clone(),
         router,
@@ -99,8 +104,21 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
         health: Health::new(life.clone(), Arc::clone(&store)),
         life: life.clone(),
     };
+    let administered = Administered {
+        gateway: gateway.clone(),
+        health: service.health.clone(),
+        authorization_server: server.clone().map(|server| (server, url.clone())),
+        endpoints: settings
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.name.to_string(), endpoint.path.clone()))
+            .collect(),
+        store: settings.store.to_string().into(),
+        started: std::time::Instant::now(),
+    };
     let signing_keys = server.map(|server| SigningKeys { server, authenticator });
-    Ok(Parts { service, gateway, revocations, others: store.is_shared(), signing_keys, ring, ring_file })
+    let others = store.is_shared();
+    Ok(Parts { service, administered, gateway, revocations, others, signing_keys, ring, ring_file })
 }
 
 fn resources(settings: &Settings, url: &str) -> Result<Vec<Resource>, Failure> {
@@ -177,6 +195,7 @@ fn external_issuer(settings: &IssuerSettings) -> Result<ExternalIssuer, Failure>
         subject_claim: settings.subject_claim.clone(),
         tenant_claim: settings.tenant_claim.clone(),
         tenant: settings.tenant.clone(),
+        logout_audience: settings.logout_audience.clone(),
         ..ExternalIssuer::new(settings.issuer.clone())
     })
 }

@@ -1,5 +1,6 @@
 //! `hawser serve`: puts the parts together, listens, and stops cleanly.
 
+mod backchannel;
 mod build;
 mod client_address;
 mod drain;
@@ -23,8 +24,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::drain::Serving;
+pub(crate) use self::health::{HEALTH as HEALTH_PATH, Health, READINESS as READINESS_PATH};
 use self::lifecycle::{Lifecycle, Phase, Signals};
 pub(crate) use self::local::{HOST as LOCAL_HOST, LocalGateway};
+pub(crate) use self::storage::make_folder;
+use crate::admin::Administration;
 use crate::config::Settings;
 use crate::console::{Listening, Paint, banner, ready_line};
 use crate::failure::Failure;
@@ -70,12 +74,14 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
     let signing_keys = parts.signing_keys.map(|keys| tokio::spawn(keys.follow()));
     let stop_listening = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, parts.service, stop_listening.clone()));
+    let administration = Administration::start(settings, parts.administered).await?;
     life.enter(Phase::Ready);
 
     announce(settings, bound, &gateway, options).await?;
     signals.stop.cancelled().await;
     let serving = Serving { gateway, life, stop_listening, server, others: parts.others };
     let stopped = serving.stop(settings.drain, &signals).await;
+    drop(administration);
     beside.abort();
     keys.abort();
     if let Some(signing_keys) = signing_keys {

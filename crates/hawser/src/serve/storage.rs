@@ -47,7 +47,7 @@ async fn at_server(options: RedisOptions) -> Result<RedisStore, Failure> {
 }
 
 /// Makes the data folder, for its owner alone: the key ring in it opens every handle.
-pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         Failure::run_with_hint(
             format!("cannot make the data folder {}: {error}", folder.display()),

@@ -68,7 +68,7 @@ error: `endpoints.five.path` cannot be `/.well-known`
   |
 7 |   five: { path: /.well-known }
   |                 ^^^^^^^^^^^^
-  = help: paths below `/.well-known` belong to the gateway itself; write a path, for example `/mcp` or `/team/mcp`
+  = help: `/.well-known` and paths below it belong to the gateway itself; write a path, for example `/mcp` or `/team/mcp`
 
 error: `endpoints.six.path` cannot be `/a/../b`
  --> hawser.yaml:8:16

@@ -80,7 +80,7 @@ fn nothing_like_any_key() {
   |
 1 | zzzzzzzz: 1
   | ^^^^^^^^
-  = help: the keys here are `listen`, `public_url`, `data_dir`, `store`, `key_ring`, `allowed_origins`, `allowed_hosts`, `trusted_proxies`, `backends`, `endpoints`, `auth`, `sessions`, `limits`
+  = help: the keys here are `listen`, `public_url`, `data_dir`, `store`, `key_ring`, `allowed_origins`, `allowed_hosts`, `trusted_proxies`, `backends`, `endpoints`, `auth`, `sessions`, `limits`, `drain`, `admin`
 ",
     );
 }

@@ -262,6 +262,10 @@ fn issuer(
         let fits = !text.is_empty() && text.len() <= 128 && !text.contains(char::is_control);
         if fits { Ok(text.to_owned()) } else { Err("write the name of a claim, for example `sub`") }
     };
+    let client_id = |text: &str| {
+        let fits = !text.is_empty() && text.len() <= 255 && !text.contains(char::is_control);
+        if fits { Ok(text.to_owned()) } else { Err("write the client id that the issuer knows this gateway by") }
+    };
     let tenant_text = |text: &str| Tenant::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string());
     let tenant_claim = check.optional(&key("tenant_claim"), wire.tenant_claim.as_ref(), claim);
     let tenant = check.optional(&key("tenant"), wire.tenant.as_ref(), tenant_text);
@@ -279,6 +283,10 @@ fn issuer(
             .unwrap_or_else(|| "sub".to_owned()),
         tenant_claim,
         tenant,
+        logout_audience: match &wire.backchannel_logout_audience {
+            None => Vec::new(),
+            given => list(check, &key("backchannel_logout_audience"), given.as_ref(), &[], client_id),
+        },
     }
 }
 

@@ -14,7 +14,7 @@ const ENDPOINTS_MAX: usize = 64;
 /// Longest path in characters; it is part of resource identifiers.
 const PATH_CHARS_MAX: usize = 128;
 /// First segments that belong to the gateway itself.
-const RESERVED: [&str; 4] = ["oauth", ".well-known", "healthz", "readyz"];
+const RESERVED: [&str; 5] = ["oauth", ".well-known", "healthz", "readyz", "backchannel-logout"];
 
 pub(super) fn endpoints(
     check: &mut Check<'_>,

@@ -94,6 +94,7 @@ pub(super) fn validate(
     let trusted_proxies = network::trusted_proxies(&mut check, file);
     let limits = limits::limits(&mut check, file.limits.as_ref());
     let sessions = limits::sessions(&mut check, file.sessions.as_ref());
+    let admin = network::admin(&mut check, file);
     let drain = limits::drain(&mut check, file.drain.as_ref());
     let backends = backends::backends(&mut check, file, overrides, limits.request_timeout);
     let endpoints = endpoints::endpoints(&mut check, file, overrides, &backends);
@@ -119,6 +120,7 @@ pub(super) fn validate(
         sessions,
         limits,
         drain,
+        admin,
         warnings: check.warnings,
     })
 }

@@ -5,12 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use secrecy::ExposeSecret as _;
 use url::{Host, Url};
 
 use super::Check;
+use crate::admin::TOKEN_BYTES_MIN;
 use crate::config::overrides::Overrides;
 use crate::config::problem::{Problem, Source};
 use crate::config::redact;
+use crate::config::settings::AdminSettings;
 use crate::config::wire::{File, Text};
 
 /// Where the gateway listens if nothing else is said.
@@ -172,4 +175,33 @@ fn bounded<'f>(check: &mut Check<'_>, key: &str, entries: Option<&'f [Text]>) ->
         check.problem(problem.help("each request is compared with all of them"));
     }
     entries.get(..ALLOWED_MAX).unwrap_or(entries)
+}
+
+/// Administration over TCP: on loopback only, since the token travels in clear, and never without one.
+pub(super) fn admin(check: &mut Check<'_>, file: &File) -> Option<AdminSettings> {
+    let entry = file.admin.as_ref()?;
+    let read = |text: &str| {
+        let address =
+            text.parse::<SocketAddr>().map_err(|_| "write an address and a port, for example `127.0.0.1:8421`")?;
+        if !address.ip().is_loopback() {
+            return Err("the token would travel in clear; listen on loopback, and reach it through a tunnel");
+        }
+        Ok(address)
+    };
+    let (Some(_), Some(token)) = (&entry.value.listen, &entry.value.token) else {
+        let missing = if entry.value.listen.is_none() { "listen" } else { "token" };
+        let problem = Problem::new(Source::of(entry), format!("`admin` has no `{missing}`"));
+        check.problem(problem.help("for example `admin: { listen: \"127.0.0.1:8421\", token: \"env:HAWSER_ADMIN_TOKEN\" }`; without `admin` there is the socket in the data folder"));
+        return None;
+    };
+    let listen = check.optional("admin.listen", entry.value.listen.as_ref(), read);
+    let secret = check.secret("admin.token", &Source::of(token), &token.value)?;
+    let fits = secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic());
+    if secret.expose_secret().len() < TOKEN_BYTES_MIN || !fits {
+        let message =
+            format!("`admin.token` has fewer than {TOKEN_BYTES_MIN} characters, or others than visible ASCII ones");
+        check.problem(Problem::new(Source::of(token), message).help("make one with `openssl rand -hex 32`"));
+        return None;
+    }
+    Some(AdminSettings { listen: listen?, token: secret })
 }
