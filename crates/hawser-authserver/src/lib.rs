@@ -23,7 +23,7 @@
 //! | `as-registrations` | number of a time window | a counter |
 //!
 //! Codes, cookies and client secrets are stored as SHA-256, refresh and access tokens not at all. Signing keys and the keys
-//! of refresh token families are sealed under the key ring: signing keys are sealed anew at every start, and a
+//! of refresh token families are sealed under the key ring: signing keys are sealed anew when their ring key is retired, and a
 //! retired ring key must be kept for `refresh_lifetime` after it last sealed.
 //!
 //! Subjects are `user:NAME` for users with a password and `dev:NAME` for the development login, client ids are

@@ -13,6 +13,7 @@ use hawser::config::{Loaded, Outline, Overrides, Report, Settings, Surroundings,
 const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 const SESSIONS: &str = include_str!("../../../docs/sessions.md");
 const README: &str = include_str!("../../../README.md");
+const KEYS: &str = include_str!("../../../docs/keys.md");
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAPs8wTrdJzzMVgE";
 const KEY_RING: &str = r#"{"keys":[{"id":1,"state":"active","secret":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#;
 
@@ -172,7 +173,7 @@ fn commands(document: &str) -> Vec<String> {
 #[test]
 fn every_command_line_in_the_documents_is_understood() {
     let parse = |line: &str| Cli::try_parse_from(shlex::split(line).unwrap_or_else(|| panic!("{line}")));
-    for (document, at_least) in [(CONFIGURATION, 10), (SESSIONS, 8), (README, 3)] {
+    for (document, at_least) in [(CONFIGURATION, 10), (SESSIONS, 8), (KEYS, 4), (README, 3)] {
         let lines = commands(document);
         assert!(lines.len() >= at_least, "{lines:?}");
         for line in lines {

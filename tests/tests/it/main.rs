@@ -27,6 +27,7 @@ mod eras;
 mod external_issuers;
 mod handles;
 mod inspector;
+mod keys;
 mod listen;
 mod listen_backends;
 mod lists;

@@ -229,6 +229,19 @@ async fn rs16_a_key_dropped_by_the_embedded_server_is_gone_within_a_minute() {
 }
 
 #[tokio::test]
+async fn rs16_a_key_that_the_embedded_server_removed_is_forgotten_at_once() {
+    let (embedded, key, world) = stage();
+    let token = key.sign(&local_claims());
+    world.accepts(&token).await;
+    let successor = SigningKey::es256("k2");
+    *embedded.keys.lock().unwrap() = key_set(&[&successor]);
+    world.accepts(&token).await;
+    world.authenticator.forget_local_keys();
+    assert_eq!(world.refuses(&token).await, InvalidReason::UnknownKey);
+    world.accepts(&successor.sign(&with(local_claims(), "jti", "j2"))).await;
+}
+
+#[tokio::test]
 async fn an_external_issuer_cannot_be_configured_under_the_embedded_ones_name() {
     let (embedded, ..) = stage();
     let fetcher = Arc::new(hawser_identity::HttpFetcher::new().unwrap());
