@@ -74,19 +74,26 @@ pub struct RedisStore {
 impl RedisStore {
     /// Connects, and tries for as long as `within` if the server is not there yet.
     pub async fn open(options: RedisOptions, within: Duration) -> Result<Self, OpenRedisError> {
+        let store = Self::start(options);
+        store.ready(within).await?;
+        Ok(store)
+    }
+
+    /// Begins to connect. Until the server is there, every operation finds the store unavailable. Must be called in a runtime.
+    pub fn start(options: RedisOptions) -> Self {
         let at = options.to_string();
         let RedisOptions { url, prefix, tls } = options;
         let manner = Manner { tls, credentials: url.credentials, database: url.database };
         let route = Arc::new(Route::start(url.place, manner.clone()));
-        if let Err(Failure { reason, lasting }) = route.ready(within).await {
-            return Err(if lasting {
-                OpenRedisError::Refused { at, reason }
-            } else {
-                OpenRedisError::Unreachable { at, reason }
-            });
-        }
         let subscriptions = Subscriptions::start(Arc::clone(&route), manner, prefix.clone());
-        Ok(Self { at, prefix, route, subscriptions })
+        Self { at, prefix, route, subscriptions }
+    }
+
+    /// Waits until the server is there, as long as `within`. Afterwards it is still looked for.
+    pub async fn ready(&self, within: Duration) -> Result<(), OpenRedisError> {
+        let Err(Failure { reason, lasting }) = self.route.ready(within).await else { return Ok(()) };
+        let at = self.at.clone();
+        Err(if lasting { OpenRedisError::Refused { at, reason } } else { OpenRedisError::Unreachable { at, reason } })
     }
 
     async fn send(&self, order: Order) -> Result<Value, StoreError> {

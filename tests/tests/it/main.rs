@@ -34,6 +34,7 @@ mod lists;
 mod logout;
 mod modern_edge;
 mod nodes;
+mod outage;
 mod ownership;
 mod parked_calls;
 mod polled;

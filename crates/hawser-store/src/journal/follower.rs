@@ -91,16 +91,17 @@ impl Follower {
     }
 
     async fn look(&mut self) {
-        if self.subscription.is_none() {
-            self.subscribe().await;
-            if !self.shared && self.subscription.is_some() {
-                self.missed();
-            }
-        }
         if self.shared
             && let Err(error) = self.catch_up().await
         {
             tracing::debug!(journal = self.journal.name, %error, "the journal cannot be read");
+        }
+        if self.subscription.is_none() {
+            self.subscribe().await;
+            // What was announced meanwhile is found by its number, if it has one.
+            if !self.shared && self.subscription.is_some() {
+                self.missed();
+            }
         }
     }
 

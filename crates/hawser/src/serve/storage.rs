@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_store::{MemoryStore, OpenError, OpenRedisError, RedbStore, RedisOptions, RedisStore, Store};
+use tracing::error;
 
 use crate::config::{Settings, StoreKind};
 use crate::failure::Failure;
@@ -15,11 +16,17 @@ const STORE_FILE: &str = "hawser.redb";
 
 /// How long a server may take to be there: a gateway is often started together with its store.
 const SERVER_WAIT: Duration = Duration::from_secs(30);
+/// How long is waited for it where the gateway can begin without.
+const SERVER_WAIT_SHORT: Duration = Duration::from_secs(5);
 
 /// Opens the configured store.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
     match &settings.store {
-        StoreKind::Redis(options) => Ok(Arc::new(at_server(RedisOptions::clone(options)).await?)),
+        StoreKind::Redis(options) => {
+            // Its signing keys are in the store.
+            let needed = settings.authorization_server.is_some();
+            Ok(Arc::new(at_server(RedisOptions::clone(options), needed).await?))
+        }
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         StoreKind::File => {
             make_folder(&settings.data_dir)?;
@@ -35,15 +42,23 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, Failure>
     }
 }
 
-/// Waits for a server that is not there yet, telling so in the log.
-async fn at_server(options: RedisOptions) -> Result<RedisStore, Failure> {
-    RedisStore::open(options, SERVER_WAIT).await.map_err(|error| {
-        let hint = match &error {
-            OpenRedisError::Refused { .. } => "see docs/store.md for what the gateway needs of its store",
-            OpenRedisError::Unreachable { .. } => "start the store first, or check `store` in the configuration",
-        };
-        Failure::run_with_hint(error.to_string(), hint)
-    })
+/// Waits for a server that is not there yet, telling so in the log. Where it is not needed to begin with, the gateway begins
+/// without it: sessions are served by their seals until it is there.
+async fn at_server(options: RedisOptions, needed: bool) -> Result<RedisStore, Failure> {
+    let store = RedisStore::start(options);
+    let error = match store.ready(if needed { SERVER_WAIT } else { SERVER_WAIT_SHORT }).await {
+        Ok(()) => return Ok(store),
+        Err(error) => error,
+    };
+    let hint = match &error {
+        OpenRedisError::Refused { .. } => "see docs/store.md for what the gateway needs of its store",
+        OpenRedisError::Unreachable { .. } if !needed => {
+            error!(%error, "the store is not there; what needs it is refused until it is");
+            return Ok(store);
+        }
+        OpenRedisError::Unreachable { .. } => "start the store first, or check `store` in the configuration",
+    };
+    Err(Failure::run_with_hint(error.to_string(), hint))
 }
 
 /// Makes the data folder, for its owner alone: the key ring in it opens every handle.
