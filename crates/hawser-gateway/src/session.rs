@@ -6,7 +6,7 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use hawser_backend::BackendSession;
@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::checked::Checked;
 use crate::claims::{SessionClaims, SessionKey};
 use crate::client_kind::ClientKind;
-use crate::credential::Revocation;
 use crate::endpoint::Endpoint;
 use crate::gate::Gate;
 use crate::lists::View;
@@ -372,74 +371,6 @@ impl Session {
         }
     }
 
-    /// What it holds, made if nothing was held before.
-    pub(crate) fn work(&self) -> Arc<Work> {
-        let mut slot = self.work_slot();
-        let work = slot.get_or_insert_with(|| {
-            let work = Arc::new(Work::new(self, self.counted_owner()));
-            // Seen by whoever looks for what is at work before anything begins in it.
-            self.workshop.enter(self);
-            if self.is_ended() {
-                work.close();
-            }
-            work
-        });
-        work.note_use();
-        Arc::clone(work)
-    }
-
-    /// What it holds, if there is anything.
-    pub(crate) fn present_work(&self) -> Option<Arc<Work>> {
-        self.work_slot().clone()
-    }
-
-    /// What it holds, if it counts among the sessions at work. It does for as long as somebody has this.
-    pub(crate) fn counted_work(&self) -> Option<Arc<Work>> {
-        self.present_work().filter(|work| work.has_place()).inspect(|work| work.note_use())
-    }
-
-    /// It counts among the sessions at work from now on, as long as somebody has this or there is something in it.
-    pub(crate) fn begin_work(&self, place: Place) -> Arc<Work> {
-        let work = self.work();
-        work.take_place(place, self);
-        work
-    }
-
-    /// Ends what a credential began that was revoked.
-    pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
-        if let Some(work) = self.present_work() {
-            work.revoke(revocation);
-        }
-    }
-
-    /// Gives up what has waited for too long, and gives back what it holds if that is nothing any more.
-    pub(crate) fn tidy(&self) {
-        if let Some(work) = self.present_work() {
-            work.expire();
-        }
-        self.give_back(Work::is_over);
-    }
-
-    /// Gives back what it holds if that is nothing any more, even if it may hold something again soon. Tells whether it did.
-    pub(crate) fn rest(&self) -> bool {
-        self.give_back(Work::is_empty)
-    }
-
-    fn give_back(&self, may_go: impl FnOnce(&mut Work) -> bool) -> bool {
-        let mut slot = self.work_slot();
-        // Nobody else has it, and nobody gets it meanwhile.
-        let Some(work) = slot.as_mut().and_then(Arc::get_mut) else { return false };
-        if !may_go(work) {
-            return false;
-        }
-        self.last_number.fetch_max(work.last_number(), Ordering::Relaxed);
-        let given_back = slot.take();
-        self.workshop.leave(self);
-        drop(slot);
-        drop(given_back);
-        true
-    }
-
     /// Whether it counts for an owner: anonymous callers are many.
     pub(crate) fn is_counted(&self) -> bool {
         self.counted_owner().is_some()
@@ -448,10 +379,6 @@ impl Session {
     /// By whom it is counted; `None` for anonymous callers.
     fn counted_owner(&self) -> Option<LocalOwner> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Place::counted_owner)
-    }
-
-    fn work_slot(&self) -> MutexGuard<'_, Option<Arc<Work>>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a child process runs for it.
