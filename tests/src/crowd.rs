@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use hawser_fixture_valkey::RedisServer;
+use hawser_owner::{KeyRingDocument, SystemEntropy};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::connection::Connection;
 use self::issuer::Issuer;
@@ -37,6 +39,15 @@ pub struct Size {
     pub sessions: usize,
     /// How many owners they belong to.
     pub owners: usize,
+}
+
+/// Where the gateway keeps the rows of sessions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rows {
+    /// In its own memory, where they count as well.
+    Memory,
+    /// In a Valkey server beside it.
+    Valkey,
 }
 
 /// What was measured at one moment.
@@ -64,6 +75,7 @@ pub struct Latency {
 /// A gateway with a crowd in front of it.
 pub struct Crowd {
     gateway: Gateway,
+    _rows: Option<RedisServer>,
     _fixture: Fixture,
     issuer: Arc<Issuer>,
     audience: String,
@@ -74,22 +86,28 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// A gateway without anybody, whose store is `store`, in front of one backend.
-    pub async fn gather(store: Value, size: Size) -> Result<Self> {
+    /// A gateway without anybody in front of one backend.
+    pub async fn gather(rows: Rows, size: Size) -> Result<Self> {
+        let valkey = if rows == Rows::Valkey { Some(RedisServer::start().await?) } else { None };
+        let dir = tempfile::TempDir::with_prefix("hawser-test-")?;
+        let ring = KeyRingDocument::generate(&SystemEntropy::new())?;
+        std::fs::write(dir.path().join("ring.json"), serde_json::to_vec(&ring)?)?;
         let (fixture, issuer) = (Fixture::start(Speaks::Legacy).await?, Issuer::start().await?);
         // More than one owner's part, so that the callers have room as well.
         let per_owner = size.sessions.div_ceil(size.owners) + CALLING;
-        let gateway = Gateway::start(json!({
-            "store": store,
+        let configuration = json!({
+            "store": valkey.as_ref().map_or_else(|| "memory".to_owned(), RedisServer::url),
+            "key_ring": "file:ring.json",
             "backends": { "everything": { "url": fixture.url(), "naming": "none" } },
             "auth": { "authorization_server": { "enabled": false },
                       "issuers": [{ "issuer": issuer.url(), "jwks_uri": issuer.keys_url(), "algorithms": ["ES256"] }] },
             "sessions": { "per_owner": per_owner, "total": (size.sessions + CALLING * 2).max(per_owner) },
-        }))
-        .await?;
+        });
+        let gateway = Gateway::start_in(dir, configuration).await?;
         let audience = gateway.mcp()?.to_string();
         let mut crowd = Self {
             gateway,
+            _rows: valkey,
             _fixture: fixture,
             issuer: Arc::new(issuer),
             audience,

@@ -30,9 +30,10 @@ pub(crate) struct Options {
     /// How many owners they belong to.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     owners: u32,
-    /// The `store` of the gateway. With `memory` the sessions' rows are in the same process and count as well.
-    #[arg(long, default_value = "memory")]
-    store: String,
+    /// Where the rows of the sessions are: in a Valkey server beside the gateway, as with many nodes, or in the memory of the
+    /// gateway itself, where they count as well and where there is room for half a million.
+    #[arg(long, default_value = "valkey", value_parser = ["valkey", "memory"])]
+    rows: String,
     #[command(flatten)]
     output: super::Output,
 }
@@ -98,7 +99,7 @@ fn build(workspace: &Workspace) -> Result<Finding> {
 fn crowd(workspace: &Workspace, options: &Options) -> Result<serde_json::Value> {
     let program: PathBuf = workspace.target().join("release").join("crowd");
     let mut command = Command::new(program);
-    command.args([options.sessions.to_string(), options.owners.to_string(), options.store.clone()]);
+    command.args([options.sessions.to_string(), options.owners.to_string(), options.rows.clone()]);
     let outcome = exec::check(&mut command, PER_SESSION * options.sessions + BESIDES)?;
     let last = outcome.output.lines().rfind(|line| line.starts_with('{')).context("it reports nothing")?;
     serde_json::from_str(last).context("its report")

@@ -1,11 +1,11 @@
 //! Opens a crowd of sessions and tells what it costs, as JSON on the last line. `cargo xtask crowd` runs it.
 //!
-//! Arguments: how many sessions, how many owners, and the `store` of the gateway.
+//! Arguments: how many sessions, how many owners, and where their rows are: `memory` or `valkey`.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use hawser_tests::crowd::{Crowd, Size, bytes_per_session};
+use anyhow::{Context, Result, bail};
+use hawser_tests::crowd::{Crowd, Rows, Size, bytes_per_session};
 use serde_json::json;
 
 /// How long the node is watched while nothing happens.
@@ -18,9 +18,13 @@ async fn main() -> Result<()> {
         arguments.next().with_context(|| format!("which {what}?"))?.parse().with_context(|| what.to_owned())
     };
     let size = Size { sessions: number("sessions")?, owners: number("owners")? };
-    let store = arguments.next().unwrap_or_else(|| "memory".to_owned());
+    let rows = match arguments.next().as_deref() {
+        Some("memory") => Rows::Memory,
+        Some("valkey") => Rows::Valkey,
+        _ => bail!("rows where, in `memory` or in `valkey`?"),
+    };
     let began = Instant::now();
-    let mut crowd = Crowd::gather(json!(store), size).await?;
+    let mut crowd = Crowd::gather(rows, size).await?;
     println!("nobody is here yet");
     let before = crowd.measure(WATCHED).await?;
     println!("{} MiB, calls take {} µs", before.resident_bytes >> 20, before.call.p50_us);
@@ -29,7 +33,7 @@ async fn main() -> Result<()> {
     let after = crowd.measure(WATCHED).await?;
     println!("{} MiB, calls take {} µs", after.resident_bytes >> 20, after.call.p50_us);
     let report = json!({
-        "sessions": size.sessions, "owners": size.owners, "store": store,
+        "sessions": size.sessions, "owners": size.owners, "rows": format!("{rows:?}"),
         "bytes_per_session": bytes_per_session(&before, &after),
         "before": before, "after": after,
         "opening_seconds": opening.as_secs(), "seconds": began.elapsed().as_secs(),

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hawser_tests::crowd::{Crowd, Size, bytes_per_session};
-use serde_json::json;
+use hawser_tests::crowd::{Crowd, Rows, Size, bytes_per_session};
 
 /// An idle session, its row in the store included, since the store is in the same process here. The promise is 1024 for the
 /// session alone.
@@ -13,7 +12,7 @@ const BYTES_MAX: u64 = 2048;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_session_is_small_and_a_crowd_of_them_slows_nobody() -> Result<()> {
     let size = Size { sessions: 12_000, owners: 120 };
-    let mut crowd = Crowd::gather(json!("memory"), size).await?;
+    let mut crowd = Crowd::gather(Rows::Memory, size).await?;
     crowd.grow(2_000, |_| {}).await?;
     let few = crowd.measure(Duration::from_secs(1)).await?;
     crowd.grow(size.sessions, |_| {}).await?;
