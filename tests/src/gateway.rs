@@ -112,6 +112,11 @@ impl Gateway {
         Self::start(Self::users_added(configuration)?).await
     }
 
+    /// The same in a directory that exists already.
+    pub async fn with_users_in(dir: TempDir, configuration: Value) -> Result<Self> {
+        Self::start_in(dir, Self::users_added(configuration)?).await
+    }
+
     /// A configuration with these users added to it.
     pub(crate) fn users_added(mut configuration: Value) -> Result<Value> {
         let mut users = Vec::new();

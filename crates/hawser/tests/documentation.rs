@@ -12,9 +12,22 @@ use hawser::config::{Loaded, Outline, Overrides, Report, Settings, Surroundings,
 
 const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 const SESSIONS: &str = include_str!("../../../docs/sessions.md");
+const STORE: &str = include_str!("../../../docs/store.md");
 const README: &str = include_str!("../../../README.md");
 const KEYS: &str = include_str!("../../../docs/keys.md");
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAPs8wTrdJzzMVgE";
+/// A certificate of an authority that exists nowhere else.
+const CA: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBRjCB7aADAgECAhQK8lld+V6WSmk75Y/i311Zv5x8+TAKBggqhkjOPQQDAjAZ
+MRcwFQYDVQQDDA50ZXN0IGF1dGhvcml0eTAeFw0yNjExMjMyMTQxNTNaFw0yNjEy
+MjMyMjQxNTNaMBkxFzAVBgNVBAMMDnRlc3QgYXV0aG9yaXR5MFkwEwYHKoZIzj0C
+AQYIKoZIzj0DAQcDQgAEch2D0b9HZU+uEitblmOwHezkJgXUk7Nt5D441l0jvBuw
+cau6mb3H3tmcowiM3wsChWwpWD1tLvtK7TnWICDJ5aMTMBEwDwYDVR0TAQH/BAUw
+AwEB/zAKBggqhkjOPQQDAgNIADBFAiB5wLSSinDr0LQAwyfTs3dslfzepaBbX2Y/
+5V3TJUIxowIhAKtqus480SOniqvuDRrLDQPK8hhxzOXYc8NZstZ0yMRx
+-----END CERTIFICATE-----
+";
 const KEY_RING: &str = r#"{"keys":[{"id":1,"state":"active","secret":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#;
 
 /// The sections that list keys, and a configuration with `KEY` where a key of that section goes.
@@ -38,23 +51,22 @@ fn load(text: &str) -> Result<Settings, Report> {
     for (at, _) in text.match_indices("file:") {
         let name: String =
             text[at + 5..].chars().take_while(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
-        std::fs::write(
-            folder.path().join(&name),
-            if name.contains("hash") {
-                HASH
-            } else if name.contains("token") {
-                "0123456789abcdef0123456789abcdef"
-            } else {
-                "dummy"
-            },
-        )
-        .unwrap();
+        let kept = match name.as_str() {
+            name if name.contains("hash") => HASH,
+            name if name.contains("key-ring") => KEY_RING,
+            name if name.contains("token") => "0123456789abcdef0123456789abcdef",
+            _ => "dummy",
+        };
+        std::fs::write(folder.path().join(&name), kept).unwrap();
     }
+    std::fs::write(folder.path().join("store-ca.pem"), CA).unwrap();
     let variable = |name: &str| -> Option<OsString> {
         Some(match name {
             "XDG_STATE_HOME" => return None,
             "HOME" => "/home/alice".into(),
             "HAWSER_KEY_RING" => KEY_RING.into(),
+            "HAWSER_STORE" => "redis://gateway:password@127.0.0.1:6379".into(),
+            "HAWSER_STORE_TLS" => "rediss://gateway:password@127.0.0.1:6379".into(),
             name if name.ends_with("_HASH") => HASH.into(),
             _ => "dummy".into(),
         })
@@ -122,7 +134,7 @@ fn every_range_in_the_document_is_the_one_that_is_enforced() {
 
 #[test]
 fn every_configuration_in_the_documents_loads() {
-    for document in [CONFIGURATION, SESSIONS, README] {
+    for document in [CONFIGURATION, SESSIONS, STORE, README] {
         let blocks = blocks(document, "yaml");
         assert!(!blocks.is_empty());
         for block in blocks {

@@ -47,5 +47,6 @@ mod round_trips;
 mod schemas;
 mod sdk_clients;
 mod stdio;
+mod store_server;
 mod tasks;
 mod trace;
