@@ -504,6 +504,24 @@ const ISSUERS_AND_STORE: &[Row] = &[
     ("reads at a time | 32 |", &[("hawser-store/src/redb_file/limits.rs", "reads: 32,")]),
     ("status 503 | 30 s |", &[("hawser-store/src/redb_file/limits.rs", "wait: Duration::from_secs(30) }")]),
     (
+        "hosts in it; `prefix` | 4 KiB; 64; 64 bytes |",
+        &[
+            ("hawser-store/src/redis_server/url.rs", "BYTES_MAX: usize = 4096;"),
+            ("hawser-store/src/redis_server/url.rs", "ADDRESSES_MAX: usize = 64;"),
+            ("hawser-store/src/redis_server/options.rs", "PREFIX_BYTES_MAX: usize = 64;"),
+        ],
+    ),
+    (
+        "known to be down | 2 s |",
+        &[("hawser-store/src/redis_server.rs", "OPERATION_MAX: Duration = Duration::from_secs(2);")],
+    ),
+    (
+        "server at the start | 30 s |",
+        &[("hawser/src/serve/storage.rs", "SERVER_WAIT: Duration = Duration::from_secs(30);")],
+    ),
+    ("written to one connection | 1024 |", &[("hawser-store/src/redis_server/server.rs", "QUEUE_MAX: usize = 1024;")]),
+    ("and is told | 256 |", &[("hawser-store/src/channels.rs", "LAG_MAX: usize = 256;")]),
+    (
         "requests in flight; batches of 2025-03-26 | 256; 16 |",
         &[
             ("hawser/src/stdio/flights.rs", "REQUESTS_MAX: usize = 256;"),
