@@ -32,6 +32,8 @@ const ANSWER_MAX: Duration = Duration::from_millis(1500);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The same after a connection that worked.
+const PAUSE_AFTER_LOSS: Duration = Duration::from_millis(20);
 /// Channels that are named in one request.
 const CHANNELS_AT_ONCE: usize = 256;
 /// Subscriptions that wait for their turn.
@@ -98,6 +100,7 @@ impl Listener {
                     before = true;
                     let Some(failure) = self.serve(&address, sink, stream, &mut asked).await else { return };
                     tracing::warn!(server = %address, reason = failure.reason, "lost the store's channels; listening anew");
+                    sleep(PAUSE_AFTER_LOSS).await;
                 }
                 Err(failure) => {
                     // Whoever asks meanwhile is not kept waiting.
