@@ -1,5 +1,9 @@
 //! What other nodes bring: requests that are answered like any other, and what is told to all.
 
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Response, StatusCode};

@@ -73,7 +73,8 @@ pub trait Hears: Send + Sync + 'static {
     fn hear(&self, from: NodeName, message: Bytes);
 }
 
-/// Why another node did not answer.
+/// Why another node did not answer. Except where it says otherwise, it may have got the request all the same and begun with it, and
+/// drops it as soon as it hears that nobody waits.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum NotReached {
     /// No such node said that it has the request: it has ended, or cannot reach the store.
@@ -82,7 +83,7 @@ pub enum NotReached {
     /// The request could not be sent.
     #[error("the request for the node {0} could not be sent: the store is unavailable")]
     Store(NodeName),
-    /// Too many requests are under way between nodes.
+    /// Too many requests are under way between nodes, or the node is stopping: the request was not taken.
     #[error("too many requests are under way to other nodes, or at the node {0}")]
     Busy(NodeName),
     /// The node had the request and was lost, or gave up, before its answer began. The request may have been processed.

@@ -1,5 +1,7 @@
 //! A request on its way to the node that holds what it is about.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use http::request::Parts;
@@ -16,7 +18,6 @@ const HEADERS: [HeaderName; 6] = [ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LAS
 const HEADER_PREFIX: &str = "mcp-";
 
 /// A request that another node is to answer: the head as far as the gateway reads it, and the body.
-#[derive(Debug)]
 pub struct Relayed {
     method: Method,
     path: String,
@@ -27,6 +28,13 @@ pub struct Relayed {
 /// The mark of a request that another node brought. It is an extension of the request: nothing that comes over HTTP has any.
 #[derive(Clone, Copy, Debug)]
 struct ByRelay;
+
+impl fmt::Debug for Relayed {
+    /// Without headers and body: credentials are in them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relayed").field("method", &self.method).field("path", &self.path).finish_non_exhaustive()
+    }
+}
 
 impl Relayed {
     /// The request with this head and body; `None` if another node brought it. One hop has to suffice: who minted a handle names

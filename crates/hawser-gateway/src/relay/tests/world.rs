@@ -172,23 +172,7 @@ impl World {
     where
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        let relay = Relay::new(RelayDependencies {
-            ring: Arc::clone(&self.ring),
-            store: Arc::clone(&self.store) as Arc<dyn Store>,
-            clock: Arc::new(|| NOW),
-            entropy: Arc::new(SystemEntropy::new()),
-            request_body: 4 << 20,
-        });
-        let relay = Arc::new(relay.unwrap());
-        let (ears, heard) = mpsc::unbounded_channel();
-        let serves = Arc::new(Answers(move |request| Box::pin(answers(request)) as Served));
-        let running = tokio::spawn({
-            let relay = Arc::clone(&relay);
-            async move { relay.run(serves, Arc::new(Ears(ears))).await }
-        });
-        // Subscribes before it waits for anything.
-        tokio::task::yield_now().await;
-        Node { relay, heard, running }
+        Node::start(Arc::clone(&self.store) as Arc<dyn Store>, &self.ring, answers).await
     }
 
     /// A node that is asked nothing.
@@ -203,6 +187,35 @@ impl World {
 
     pub(super) async fn put_on(&self, channel: Channel, letter: Bytes) {
         self.store.memory.publish(&channel.name(), letter).await.unwrap();
+    }
+}
+
+impl Node {
+    pub(super) async fn start<A>(
+        store: Arc<dyn Store>,
+        ring: &Arc<KeyRing>,
+        answers: impl Fn(Relayed) -> A + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let relay = Relay::new(RelayDependencies {
+            ring: Arc::clone(ring),
+            store,
+            clock: Arc::new(|| NOW),
+            entropy: Arc::new(SystemEntropy::new()),
+            request_body: 4 << 20,
+        });
+        let relay = Arc::new(relay.unwrap());
+        let (ears, heard) = mpsc::unbounded_channel();
+        let serves = Arc::new(Answers(move |request| Box::pin(answers(request)) as Served));
+        let running = tokio::spawn({
+            let relay = Arc::clone(&relay);
+            async move { relay.run(serves, Arc::new(Ears(ears))).await }
+        });
+        // Subscribes before it waits for anything.
+        tokio::task::yield_now().await;
+        Self { relay, heard, running }
     }
 }
 
