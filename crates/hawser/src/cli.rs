@@ -11,7 +11,8 @@ use crate::config::{BackendFlag, Overrides};
 use crate::telemetry::LogFormat;
 
 pub use operate::{
-    AdminArgs, KindArg, ListSessionsArgs, RevokeSessionsArgs, SelectionArgs, SessionsCommand, ShowSessionArgs,
+    AdminArgs, KindArg, ListSessionsArgs, RemoveSigningKeyArgs, RevokeSessionsArgs, SelectionArgs, SessionsCommand,
+    ShowSessionArgs, SigningKeysCommand,
 };
 
 /// One MCP endpoint in front of many MCP servers; sessions belong to people, not to tokens.
@@ -89,6 +90,9 @@ pub enum KeysCommand {
     Retire(KeyStepArgs),
     /// Remove a key that does not seal: what was sealed with it is refused.
     Remove(RemoveKeyArgs),
+    /// Work with the keys that sign access tokens, at a running gateway.
+    #[command(subcommand)]
+    Signing(SigningKeysCommand),
 }
 
 /// Where the key ring is.

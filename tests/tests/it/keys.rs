@@ -178,3 +178,40 @@ async fn a_node_that_learns_of_a_key_later_finds_it_when_it_is_needed() -> Resul
     ensure!(status(&new.at(&there).presenting(eve.token())).await? == 404);
     lists_tools(&new).await
 }
+
+/// A command at a running gateway, by the socket in its data folder.
+async fn signing(gateway: &Gateway, arguments: &[&str]) -> Result<Vec<(String, String)>> {
+    let data = gateway.dir().join("data");
+    let folder = data.to_str().context("a path that is no text")?;
+    let output =
+        Hawser::new()?.run(&[&["keys", "signing"], arguments, &["--data-dir", folder, "--json"]].concat(), "").await?;
+    ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(told["keys"].as_array().context("no keys")?.iter().map(|key| (text(&key["kid"]), text(&key["state"]))).collect())
+}
+
+/// Emergency: what a stolen key signed is refused at once; whose login it was refreshes, and the session goes on.
+#[tokio::test]
+async fn rs16_a_removed_signing_key_kills_its_tokens_and_no_session() -> Result<()> {
+    let stage = Stage::new(Speaks::Legacy).await?;
+    let mut alice = stage.log_in("alice").await?;
+    let client = stage.legacy(&alice, asks()).await?;
+    lists_tools(&client).await?;
+    let (stolen, _) = signing(&stage.gateway, &["list"]).await?.pop().context("no key")?;
+    let both = signing(&stage.gateway, &["rotate"]).await?;
+    ensure!(both.len() == 2 && both[1].1 == "published", "{both:?}");
+    let jwks = async || -> Result<String> {
+        Ok(reqwest::get(format!("{}/oauth/jwks", stage.gateway.url().trim_end_matches('/'))).await?.text().await?)
+    };
+    ensure!(both.iter().all(|(kid, _)| matches!(kid.len(), 43)) && jwks().await?.matches("\"kid\"").count() == 2);
+    lists_tools(&client).await.context("rotating costs nothing")?;
+
+    let left = signing(&stage.gateway, &["remove", &stolen, "--yes"]).await?;
+    ensure!(left == [(both[1].0.clone(), "active".to_owned())], "{left:?}");
+    ensure!(!jwks().await?.contains(&stolen));
+    let refused = async || Ok((status(&client).await? == 401).then_some(()));
+    until("the old token is refused", Duration::from_secs(2), refused).await?;
+    alice.refresh().await?;
+    lists_tools(&client.presenting(alice.token())).await
+}

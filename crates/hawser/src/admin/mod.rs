@@ -8,6 +8,7 @@ pub(crate) mod connections;
 mod query;
 mod routes;
 mod sessions;
+mod signing_keys;
 pub(crate) mod socket;
 mod token;
 pub(crate) mod wire;

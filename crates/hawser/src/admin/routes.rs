@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 
 use super::wire::{NodeInfo, Refused, json};
-use super::{Administered, sessions};
+use super::{Administered, sessions, signing_keys};
 use crate::serve::{HEALTH_PATH, READINESS_PATH};
 
 /// Largest body of a request.
@@ -25,6 +25,9 @@ pub(super) fn router(administered: Administered) -> Router {
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/revoke", post(sessions::revoke))
         .route("/v1/sessions/{session}", get(sessions::show))
+        .route("/v1/signing-keys", get(signing_keys::list))
+        .route("/v1/signing-keys/rotate", post(signing_keys::rotate))
+        .route("/v1/signing-keys/remove", post(signing_keys::remove))
         .fallback(async || Refused::new("there is no such path").with_status(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || {
             Refused::new("this path has other methods").with_status(StatusCode::METHOD_NOT_ALLOWED)

@@ -84,6 +84,30 @@ pub(crate) struct Revocation {
     pub(crate) reason: Option<String>,
 }
 
+/// One signing key of the embedded authorization server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ShownSigningKey {
+    pub(crate) kid: String,
+    /// `published`, `active` or `retired`.
+    pub(crate) state: String,
+    pub(crate) created: u64,
+    /// Since when it is in this state.
+    pub(crate) since: u64,
+}
+
+/// `GET /v1/signing-keys`, and what the keys are after a change.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SigningKeyList {
+    pub(crate) keys: Vec<ShownSigningKey>,
+}
+
+/// `POST /v1/signing-keys/remove`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SigningKeyRemoval {
+    pub(crate) kid: String,
+}
+
 /// What was ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RevokedSessions {

@@ -138,3 +138,48 @@ pub struct RevokeSessionsArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
 }
+
+/// `hawser keys signing …`
+#[derive(Debug, Subcommand)]
+pub enum SigningKeysCommand {
+    /// Show the keys and their states.
+    #[command(after_help = "Examples:
+  hawser keys signing list
+  hawser keys signing list --data-dir /var/lib/hawser --json")]
+    List(AdminArgs),
+    /// Publish the next key now: in an hour, when everybody has it, it signs.
+    #[command(after_help = "Examples:
+  hawser keys signing rotate")]
+    Rotate(AdminArgs),
+    /// Remove a key at once, on every node: what it signed is refused, and another one signs.
+    Remove(RemoveSigningKeyArgs),
+}
+
+/// `hawser keys signing remove`
+#[derive(Debug, Args)]
+#[command(after_help = "Logins and sessions stand; clients refresh their tokens.
+
+Examples:
+  hawser keys signing remove qWx0vO1N7WlO0NnH0hXVd3Ge4nYxkmK8QhK1yZzY3xE
+  hawser keys signing remove qWx0vO1N7WlO0NnH0hXVd3Ge4nYxkmK8QhK1yZzY3xE --yes")]
+pub struct RemoveSigningKeyArgs {
+    /// The key's id, as `hawser keys signing list` shows it.
+    #[arg(allow_hyphen_values = true)]
+    pub kid: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+    /// Which gateway.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+impl SigningKeysCommand {
+    /// Which gateway is meant.
+    pub const fn admin(&self) -> &AdminArgs {
+        match self {
+            Self::List(admin) | Self::Rotate(admin) => admin,
+            Self::Remove(args) => &args.admin,
+        }
+    }
+}

@@ -15,6 +15,7 @@ use crate::cli::{KeyArgs, KeyStepArgs, KeysCommand, RemoveKeyArgs, RingArgs};
 use crate::config::{self, Overrides, Settings};
 use crate::failure::Failure;
 use crate::key_ring_file::{self, KEY_RING_FILE, RingFileError};
+use crate::operate;
 
 /// How long a key should have been published before it is activated: several times what a node takes to read its file.
 const PUBLISHED_LONG_ENOUGH: Duration = Duration::from_mins(1);
@@ -48,6 +49,7 @@ pub fn run(command: &KeysCommand) -> Result<String, Failure> {
             Ok(Done::new(id, format!("key {id} is retired: it still opens, and is not to be activated"))
                 .next(["copy the file to every node".to_owned(), ring.command(&format!("remove {id}"))]))
         }),
+        KeysCommand::Signing(command) => operate::signing_keys(command),
         KeysCommand::Remove(args) => step(&args.step.ring, now, |document, ring| remove(document, ring, args, now)),
     }
 }

@@ -1,8 +1,9 @@
-//! `hawser sessions …`: an operator's commands, spoken to a running gateway over its administration.
+//! `hawser sessions …` and `hawser keys signing …`: an operator's commands, spoken to a running gateway over its administration.
 
 mod client;
 mod sessions;
 mod show;
+mod signing_keys;
 mod target;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -10,7 +11,7 @@ use std::io::{IsTerminal as _, Write as _};
 use serde::Serialize;
 
 use self::client::Client;
-use crate::cli::{AdminArgs, SessionsCommand};
+use crate::cli::{AdminArgs, SessionsCommand, SigningKeysCommand};
 use crate::failure::Failure;
 
 /// Does what a `hawser sessions` command says; gives what it prints.
@@ -23,6 +24,14 @@ pub fn sessions(command: &SessionsCommand) -> Result<String, Failure> {
             speaking(&args.admin, async |client| sessions::revoke(client, args).await)
         }
     }
+}
+
+/// Does what a `hawser keys signing` command says; gives what it prints.
+pub fn signing_keys(command: &SigningKeysCommand) -> Result<String, Failure> {
+    if let SigningKeysCommand::Remove(args) = command {
+        confirm(&signing_keys::question(&args.kid), args.yes)?;
+    }
+    speaking(command.admin(), async |client| signing_keys::run(client, command).await)
 }
 
 fn speaking(
