@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hawser_fixture_valkey::{Cluster, Watched};
+use hawser_fixture_valkey::{Cluster, Watched, ask};
 use hawser_store::{RedisStore, Store as _};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -92,6 +92,32 @@ async fn when_the_primary_that_sentinels_watch_is_killed_its_replica_serves() {
     sleep(Duration::from_secs(2)).await;
     recovers(&*store, FAILOVER_MAX).await;
     assert_eq!(store.get(&key(1)).await.unwrap().unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_primary_that_was_demoted_and_still_answers_is_left() {
+    let watched = Watched::start().await.unwrap();
+    let store = open(&format!("redis+sentinel://{}/hawser", watched.sentinels())).await;
+    let mut heard = store.subscribe("channel").await.unwrap();
+    let sentinel: u16 = watched.sentinels().split([':', ',']).nth(1).unwrap().parse().unwrap();
+    ask(sentinel, &["SENTINEL", "FAILOVER", "hawser"]).await.unwrap();
+    crate::until("the primary is demoted", FAILOVER_MAX, async || {
+        let info = watched.servers[0].ask(&["INFO", "replication"]).await.unwrap();
+        info.text().contains("role:slave")
+    })
+    .await;
+    // Nothing is written here, so that nothing but the answer of the server itself can tell.
+    crate::until("its connections are left", FAILOVER_MAX, async || {
+        let clients = watched.servers[0].ask(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap();
+        let of_others = |line: &&str| line.contains("cmd=client") || line.contains("name=sentinel");
+        clients.text().lines().all(|line| of_others(&line))
+    })
+    .await;
+    recovers(&*store, FAILOVER_MAX).await;
+    store.put(&key("after"), "x".into(), None).await.unwrap();
+    assert_eq!(watched.servers[1].ask(&["GET", "hawser:row/after"]).await.unwrap().text(), "x");
+    missed(&mut heard).await;
+    hears(&*store, "channel", &mut heard).await;
 }
 
 #[tokio::test]
