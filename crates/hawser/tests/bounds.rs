@@ -516,8 +516,11 @@ const ISSUERS_AND_STORE: &[Row] = &[
         &[("hawser-store/src/redis_server.rs", "OPERATION_MAX: Duration = Duration::from_secs(2);")],
     ),
     (
-        "server at the start | 30 s |",
-        &[("hawser/src/serve/storage.rs", "SERVER_WAIT: Duration = Duration::from_secs(30);")],
+        "authorization server is off | 30 s; 5 s |",
+        &[
+            ("hawser/src/serve/storage.rs", "SERVER_WAIT: Duration = Duration::from_secs(30);"),
+            ("hawser/src/serve/storage.rs", "SERVER_WAIT_SHORT: Duration = Duration::from_secs(5);"),
+        ],
     ),
     ("written to one connection | 1024 |", &[("hawser-store/src/redis_server/server.rs", "QUEUE_MAX: usize = 1024;")]),
     ("and is told | 256 |", &[("hawser-store/src/channels.rs", "LAG_MAX: usize = 256;")]),
