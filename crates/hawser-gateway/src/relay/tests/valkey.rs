@@ -61,8 +61,11 @@ async fn large_answers_come_whole_side_by_side() {
     let body = numbers(2_000_000);
     let pair = Pair::new(body.clone()).await;
     let begun = Instant::now();
-    let answers = (0..8).map(|_| async {
-        let response = pair.here.relay.forward(pair.there.name(), request("")).await.unwrap();
+    let mut responses = Vec::new();
+    for _ in 0..8 {
+        responses.push(pair.here.relay.forward(pair.there.name(), request("")).await.unwrap());
+    }
+    let answers = responses.into_iter().map(|response| async {
         assert!(read(response).await.unwrap() == body);
     });
     futures_util::future::join_all(answers).await;
