@@ -201,7 +201,7 @@ impl Gateway {
 
     /// Starts it again after [`Gateway::kill`] or [`Gateway::stop`]: the same data, the same port, the same file.
     pub async fn start_again(&mut self) -> Result<()> {
-        let (process, ready) = launch(self.dir.path(), &self.address()?).await?;
+        let (process, ready) = launch(self.dir.path(), &self.listener().to_string()).await?;
         (self.process, self.ready) = (process, ready);
         Ok(())
     }

@@ -55,7 +55,7 @@ const CONNECTIONS: &[Row] = &[
             ("hawser/src/serve/health.rs", "PATIENCE: Duration = Duration::from_secs(1);"),
         ],
     ),
-    ("made already, at a stop | 2 s |", &[("hawser/src/serve/drain.rs", "FLUSH: Duration = Duration::from_secs(2);")]),
+    ("made already, at a stop | 3 s |", &[("hawser/src/serve/drain.rs", "FLUSH: Duration = Duration::from_secs(3);")]),
 ];
 
 const SESSIONS: &[Row] = &[

@@ -1,9 +1,13 @@
 //! How the gateway is asked whether it is well, and how it stops: what is under way is finished, what is new goes elsewhere.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hawser_tests::{Gateway, Mood, OddBackend, Person, Script, Speaks, Stage, exchange, retry_of, until};
+use hawser_tests::{
+    Answer, Gateway, Legacy, Modern, Mood, Nodes, OddBackend, Person, Script, Speaks, Stage, exchange, retry_of, until,
+};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -159,5 +163,60 @@ async fn a_second_signal_ends_it_at_once() -> Result<()> {
     ensure!(status.code() == Some(1), "{status}");
     eventually("the cut call is told", async || gateway.log().contains("ended at once, with 1 call cut off")).await?;
     call.await?;
+    Ok(())
+}
+
+enum Client {
+    Legacy(Legacy),
+    Modern(Modern),
+}
+
+impl Client {
+    async fn call(&self) -> Result<Answer> {
+        let params = json!({ "name": "test_simple_text" });
+        match self {
+            Self::Legacy(client) => client.request("tools/call", params).await,
+            Self::Modern(client) => client.request("tools/call", params).send().await,
+        }
+    }
+
+    /// Calls again and again until told to stop: how often that succeeded, and how often it was asked to come back first.
+    async fn keep_calling(self, stop: Arc<AtomicBool>) -> Result<(usize, usize)> {
+        let (mut done, mut retried) = (0, 0);
+        while !stop.load(Ordering::Relaxed) {
+            let mut answer = self.call().await?;
+            if answer.status == 503 && answer.headers.contains_key("retry-after") {
+                retried += 1;
+                continue;
+            }
+            let result = answer.result().await?;
+            ensure!(result.to_string().contains("simple text"), "{result}");
+            done += 1;
+        }
+        Ok((done, retried))
+    }
+}
+
+/// Two nodes are replaced one after the other while people of both eras work.
+#[tokio::test]
+async fn nodes_are_replaced_under_load_and_no_call_fails() -> Result<()> {
+    let mut nodes = Nodes::with(2, Speaks::Dual, json!({ "drain": { "delay": "2500ms" } })).await?;
+    let stop = Arc::<AtomicBool>::default();
+    let mut work = Vec::new();
+    for name in ["alice", "bob"] {
+        let person = nodes.log_in(name).await?;
+        let clients = [Client::Legacy(nodes.legacy(&person, json!({})).await?), Client::Modern(nodes.modern(&person)?)];
+        work.extend(clients.map(|client| tokio::spawn(client.keep_calling(Arc::clone(&stop)))));
+    }
+    for node in &mut nodes.nodes {
+        let status = node.stop().await?;
+        ensure!(status.code() == Some(0), "{status}: {}", node.log());
+        node.start_again().await?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for calls in work {
+        let (done, retried) = calls.await??;
+        ensure!(done > 20, "{done} calls, {retried} asked to come back");
+    }
     Ok(())
 }

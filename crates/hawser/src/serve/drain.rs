@@ -19,7 +19,7 @@ use crate::config::DrainSettings;
 use crate::failure::Failure;
 
 /// How long answers that are made already may take to be read.
-const FLUSH: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_secs(3);
 
 /// What is stopped.
 pub(super) struct Serving {

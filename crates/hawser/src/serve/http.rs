@@ -3,13 +3,15 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response};
+use futures_util::FutureExt as _;
 use hawser_authserver::ClientAddress;
 use hawser_gateway::Gateway;
 use hyper::body::Incoming;
@@ -18,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
@@ -33,6 +35,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most connections at a time; further ones wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 16 * 1024;
+/// How long a connection that was accepted last has to send its request, before connections are told to end.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// How often it is looked whether all have.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Pause after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,6 +86,16 @@ impl Service {
 pub(super) async fn serve(listener: TcpListener, service: Service, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let silent = Arc::<AtomicUsize>::default();
+    let accept = |stream, peer, place| {
+        let connection = graceful.watch(connection(stream, peer, service.clone(), Silent::new(&silent)));
+        tokio::spawn(async move {
+            let _place: Option<OwnedSemaphorePermit> = place;
+            if let Err(error) = connection.await {
+                debug!(%error, "a connection ended");
+            }
+        });
+    };
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -90,29 +106,49 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: Cancell
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connection = graceful.watch(connection(stream, peer, service.clone()));
-                tokio::spawn(async move {
-                    let _place = place;
-                    if let Err(error) = connection.await {
-                        debug!(%error, "a connection ended");
-                    }
-                });
-            }
+            Ok((stream, peer)) => accept(stream, peer, place.ok()),
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+    // What waits in the listener's queue would be reset, with requests that are on their way already.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        accept(stream, peer, None);
+    }
     drop(listener);
+    // A connection without a request is closed as soon as it is told to end, also if its first one is just coming.
+    let spoken = async {
+        while silent.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let _ = tokio::time::timeout(FIRST_REQUEST, spoken).await;
     graceful.shutdown().await;
+}
+
+/// A connection that has sent no request yet is counted for as long as this lives.
+struct Silent(Arc<AtomicUsize>);
+
+impl Silent {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// The service of one connection: it knows the peer.
 struct PerConnection {
     service: Service,
     peer: SocketAddr,
+    silent: Mutex<Option<Silent>>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for PerConnection {
@@ -121,13 +157,19 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        drop(self.silent.lock().unwrap_or_else(PoisonError::into_inner).take());
         let service = self.service.clone();
         let peer = self.peer;
         Box::pin(async move { Ok(service.answer(request, peer).await) })
     }
 }
 
-fn connection(stream: TcpStream, peer: SocketAddr, service: Service) -> Connection<TokioIo<TcpStream>, PerConnection> {
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: Service,
+    silent: Silent,
+) -> Connection<TokioIo<TcpStream>, PerConnection> {
     // Small messages must not wait for more to come.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection keeps its small messages waiting");
@@ -136,5 +178,5 @@ fn connection(stream: TcpStream, peer: SocketAddr, service: Service) -> Connecti
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), PerConnection { service, peer })
+        .serve_connection(TokioIo::new(stream), PerConnection { service, peer, silent: Mutex::new(Some(silent)) })
 }
