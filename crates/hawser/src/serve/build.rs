@@ -118,7 +118,7 @@ pub(super) async fn build(settings: &Settings, bound: SocketAddr, life: &Lifecyc
     };
     let signing_keys = server.map(|server| SigningKeys { server, authenticator });
     let others = store.is_shared();
-    Ok(Parts { service, administered, gateway, revocations, others, signing_keys, ring, ring_file })
+    Ok(Parts { gateway, service, revocations, others, signing_keys, administered, ring, ring_file })
 }
 
 fn resources(settings: &Settings, url: &str) -> Result<Vec<Resource>, Failure> {
