@@ -15,7 +15,7 @@ const MAX_BODY: usize = 32 << 20;
 
 /// Takes events out of the bytes of an event stream.
 #[derive(Debug, Default)]
-pub(crate) struct EventReader {
+pub struct EventReader {
     line: Vec<u8>,
     event: StreamEvent,
 }
@@ -33,7 +33,7 @@ pub struct StreamEvent {
 
 impl EventReader {
     /// The events that are complete with these bytes.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<StreamEvent> {
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<StreamEvent> {
         let mut events = Vec::new();
         for byte in bytes {
             if *byte != b'\n' {

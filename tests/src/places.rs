@@ -21,7 +21,7 @@ fn profile_dir() -> Result<PathBuf> {
 }
 
 /// The `hawser` binary of the same build as this test program.
-pub(crate) fn hawser() -> Result<PathBuf> {
+pub fn hawser() -> Result<PathBuf> {
     match env::var_os("HAWSER_BIN") {
         Some(path) => Ok(path.into()),
         None => sibling("hawser"),
@@ -29,7 +29,7 @@ pub(crate) fn hawser() -> Result<PathBuf> {
 }
 
 /// A program of the same build as this test program.
-pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
+pub fn sibling(name: &str) -> Result<PathBuf> {
     let path = profile_dir()?.join(name);
     ensure!(path.is_file(), "{} is missing: build it with `cargo build --workspace`", path.display());
     Ok(path)

@@ -9,6 +9,7 @@ mod exec;
 mod fuzz;
 mod real_parts;
 mod report;
+mod soak;
 mod test;
 mod tools;
 mod workspace;
@@ -42,6 +43,8 @@ enum Task {
     Crowd(crowd::Options),
     /// Run every fuzz target for a bounded time.
     Fuzz(fuzz::Options),
+    /// Run three nodes with hundreds of owners while everything goes wrong; nothing may be lost.
+    Soak(soak::Options),
 }
 
 /// Where a task's result goes besides the table.
@@ -102,6 +105,11 @@ fn run(task: Task) -> Result<bool> {
             let mut report = Report::new("crowd");
             crowd::task(&workspace, &options, &mut report);
             report.finish(options.json())
+        }
+        Task::Soak(options) => {
+            let mut report = Report::new("soak");
+            soak::task(&workspace, &options, &mut report);
+            report.finish(options.output.json.as_deref())
         }
         Task::Fuzz(options) => {
             let mut report = Report::new("fuzz");
