@@ -102,11 +102,11 @@ async fn one_fault(planned: &Planned, house: &mut House, world: &Arc<World>, ran
             timeline.end(begun);
         }
         Kind::StoreRestart => {
-            let begun = timeline.begin(kind, Touches::Store(None), "it comes back empty");
+            let begun = timeline.begin(kind, Touches::Store(None), "it keeps its data");
             let server = &mut house.store.as_mut().context("no store")?.server;
             server.kill().await?;
             tokio::time::sleep(lasts).await;
-            server.start_empty().await?;
+            server.start_again().await?;
             timeline.end(begun);
         }
         Kind::StoreFlush => {
@@ -152,7 +152,7 @@ async fn revoke(house: &House, world: &Arc<World>, node: usize, random: &mut Ran
     let (owner, session) = random.pick(&sessions).cloned().context("there is no session")?;
     let begun = world.timeline.begin(Kind::Revocation, Touches::Nothing, format!("the session of {}", owner.who.name));
     session.ask_end();
-    let arguments = ["sessions", "revoke", "--session", &session.id].map(OsString::from).to_vec();
+    let arguments = ["sessions", "revoke", "--yes", "--session", &session.id].map(OsString::from).to_vec();
     run(house, node, arguments).await?;
     session.confirm_end();
     one(&world.ledger.tally.sessions_ended);

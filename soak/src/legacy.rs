@@ -83,8 +83,12 @@ impl Legacy {
     }
 
     async fn go_on(&self, mut random: Random) {
-        let (world, pace) = (&self.world, self.world.settings.pace);
-        while world.pause(pace / 2, pace + pace / 2, &mut random, &[Phase::Everything, Phase::Plain]).await {
+        let world = &self.world;
+        loop {
+            let (least, most) = world.thinking();
+            if !world.pause(least, most, &mut random, &[Phase::Everything, Phase::Plain]).await {
+                return;
+            }
             match (self.session(), world.phase()) {
                 (None, Phase::Everything) => self.open().await,
                 (None, _) => {}

@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// A process is warm after this.
 const WARM: Duration = Duration::from_secs(30);
 /// How long nobody does anything, to see what the nodes ask by themselves; and how long there are only calls.
-const STILL: Duration = Duration::from_secs(4);
+const STILL: Duration = Duration::from_secs(6);
 const PLAIN: Duration = Duration::from_secs(8);
 /// What is under way ends in this time.
 const SETTLE: Duration = Duration::from_secs(2);

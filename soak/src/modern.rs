@@ -63,9 +63,13 @@ pub(crate) fn request(world: &World, token: Option<&str>, id: u64, method: &str,
 
 impl Modern {
     async fn go_on(&self, mut random: Random) {
-        let (world, pace) = (&self.world, self.world.settings.pace);
+        let world = &self.world;
         let has = |part| world.settings.has(part);
-        while world.pause(pace / 2, pace + pace / 2, &mut random, &[Phase::Everything, Phase::Plain]).await {
+        loop {
+            let (least, most) = world.thinking();
+            if !world.pause(least, most, &mut random, &[Phase::Everything, Phase::Plain]).await {
+                return;
+            }
             match (world.phase(), random.below(100)) {
                 (Phase::Everything, 0..10) if has(Part::Lists) => self.list(&mut random).await,
                 (Phase::Everything, 10..40) if has(Part::Parked) => self.parked(&mut random).await,

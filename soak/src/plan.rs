@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     KillNode,
     /// Every node in turn is told to stop (SIGTERM), and started again.
     RollingRestart,
-    /// The store is killed and started again, empty or not as it happens to be configured.
+    /// The store is killed and started again, with its data.
     StoreRestart,
     /// The store forgets everything.
     StoreFlush,

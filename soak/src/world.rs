@@ -82,6 +82,12 @@ impl World {
         let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Over).await;
     }
 
+    /// How long an owner thinks: shorter while there are only calls, so that there are many of them to measure.
+    pub(crate) fn thinking(&self) -> (u64, u64) {
+        let pace = self.settings.pace / if self.phase() == Phase::Plain { 6 } else { 1 };
+        (pace / 2, pace + pace / 2)
+    }
+
     /// Waits for a while, and then until one of these phases or the end; false at the end.
     pub(crate) async fn pause(&self, least: u64, most: u64, random: &mut Random, phases: &[Phase]) -> bool {
         let mut phase = self.phase.subscribe();
