@@ -6,6 +6,7 @@ use hawser_owner::{HandleKind, Payload};
 
 use crate::event_log::StreamKind;
 use crate::lists::ListDigest;
+use crate::relay::NodeName;
 
 /// Random name of a session in memory and in the store; never shown to clients outside the seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,11 +18,7 @@ impl SessionKey {
     pub(crate) const FIRST: Self = Self([0; Self::BYTES]);
 
     pub(crate) fn to_hex(self) -> String {
-        use std::fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(Self::BYTES * 2), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(&self.0)
     }
 
     /// Reads the name that [`to_hex`](Self::to_hex) gave.
@@ -41,6 +38,15 @@ impl SessionKey {
         }
         Some(Self(key))
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// The payload of an `Mcp-Session-Id`: enough to serve the session when its record cannot be had.
@@ -187,6 +193,8 @@ impl ClientTag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventClaims {
     pub(crate) session: SessionKey,
+    /// The node that has the stream.
+    pub(crate) node: NodeName,
     /// Of the log that numbers the streams.
     pub(crate) epoch: u64,
     pub(crate) kind: StreamKind,
@@ -200,6 +208,7 @@ impl Payload for EventClaims {
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.session.0);
+        out.extend_from_slice(&self.node.to_bytes());
         out.extend_from_slice(&self.epoch.to_be_bytes());
         out.push(match self.kind {
             StreamKind::Call => 1,
@@ -212,6 +221,7 @@ impl Payload for EventClaims {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (session, rest) = bytes.split_first_chunk()?;
+        let (node, rest) = rest.split_first_chunk()?;
         let (epoch, rest) = rest.split_first_chunk()?;
         let (kind, rest) = rest.split_first()?;
         let (stream, rest) = rest.split_first_chunk()?;
@@ -224,7 +234,8 @@ impl Payload for EventClaims {
         };
         let (epoch, stream) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(*stream));
         let position = u64::from_be_bytes(*position);
-        Some(Self { session: SessionKey(*session), epoch, kind, stream, position, client })
+        let (session, node) = (SessionKey(*session), NodeName::from_bytes(*node));
+        Some(Self { session, node, epoch, kind, stream, position, client })
     }
 }
 
@@ -278,10 +289,11 @@ mod tests {
         }
 
         #[test]
-        fn positions_round_trip(key: [u8; 16], epoch: u64, call: bool, stream: u64, position: u64, client: Option<String>) {
+        fn positions_round_trip(key: [u8; 16], node: [u8; 8], epoch: u64, call: bool, stream: u64, position: u64, client: Option<String>) {
             let kind = if call { StreamKind::Call } else { StreamKind::Standing };
             let client = ClientTag::of(client.as_deref());
-            let claims = EventClaims { session: SessionKey(key), epoch, kind, stream, position, client };
+            let (session, node) = (SessionKey(key), NodeName::from_bytes(node));
+            let claims = EventClaims { session, node, epoch, kind, stream, position, client };
             let mut bytes = Vec::new();
             claims.encode(&mut bytes);
             prop_assert_eq!(EventClaims::decode(&bytes), Some(claims));

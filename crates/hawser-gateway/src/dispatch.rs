@@ -1,30 +1,30 @@
 //! What each method of a client does. Every function here takes an `Owned` session: there is no other way in.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hawser_mcp::{
     ErrorObject, ListKind, Members, MembersError, Notification, Outcome, RawJson, Request, RequestId, Response,
     client_notification, code, method, notification,
 };
 use hawser_owner::{Owned, Principal};
-use tracing::debug;
 
 use crate::call::{self, Call};
 use crate::credential::Credential;
 use crate::gate::Entered;
 use crate::in_flight::{Flight, NotStarted};
 use crate::lists::{self, Cursors, Page};
+use crate::nodes::Told;
 use crate::pending::NotPending;
+use crate::question_id::QuestionId;
+use crate::relay::NodeName;
 use crate::reply::Out;
 use crate::sessions::Sessions;
 use crate::trace;
 use crate::upstream::Upstream;
+use crate::wishes;
 
 /// Longest URI that can be subscribed to, in bytes: it is kept for as long as the session.
 const SUBSCRIBED_URI_MAX: usize = 8 * 1024;
-/// Longest wait for backends to take a log level.
-const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The present request's session and who sent it.
 pub(crate) struct Caller {
@@ -223,6 +223,8 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
     }
     if done {
         caller.sessions.note_wishes(&caller.session).await;
+        let told = Told::Subscription { backend: upstream.backend().name().to_string(), uri, subscribed: subscribe };
+        caller.sessions.nodes().tell_all(caller.session.key(), told);
     }
     answer
 }
@@ -273,72 +275,68 @@ async fn set_level(caller: &Caller, request: &Request) -> Answer {
         return Err(ErrorObject::new(code::INVALID_PARAMS, text));
     }
     let params = members.replace(&[("level", &RawJson::string(&level))]);
-    caller.session.set_log_level(&level);
+    wishes::set_log_level(&caller.session, &level, Some(params)).await;
     caller.sessions.note_wishes(&caller.session).await;
-    // Told to who is open now; one that hangs is told when it is opened again.
-    let told = caller.session.upstreams().into_iter().map(|upstream| {
-        let params = params.clone();
-        async move {
-            let Some(opened) = upstream.opened() else { return };
-            if lists::has_capability(&opened.server().capabilities, "logging") {
-                let answered = crate::ask::ask(&caller.session, &upstream, method::LOGGING_SET_LEVEL, Some(params));
-                match tokio::time::timeout(TOLD_WITHIN, answered).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => debug!(%error, "a backend did not take the log level"),
-                    Err(_) => debug!("a backend did not take the log level in time"),
-                }
-            }
-        }
-    });
-    futures_util::future::join_all(told).await;
+    caller.sessions.nodes().tell_all(caller.session.key(), Told::LogLevel { level });
     Ok(Outcome::Result(RawJson::empty_object()))
 }
 
-/// Takes one notification.
-pub(crate) fn notification(caller: &Caller, told: &Notification) {
+/// Takes one notification; gives the node that it is for, if that is another.
+pub(crate) fn notification(caller: &Caller, told: &Notification) -> Option<NodeName> {
     match told.method.as_str() {
         notification::CANCELLED => cancel(caller, told),
-        notification::PROGRESS => progress(caller, told),
+        notification::PROGRESS => return progress(caller, told),
         client_notification::ROOTS_LIST_CHANGED => {
             for opened in caller.session.upstreams().iter().filter_map(|upstream| upstream.opened()) {
                 opened.notify_in_background(told.clone());
+            }
+            if let Ok(message) = RawJson::parse(&told.to_bytes()) {
+                caller.sessions.nodes().tell_all(caller.session.key(), Told::ForBackends { message });
             }
         }
         // `notifications/initialized` completes a handshake that the gateway does itself with every backend; others have no
         // receiver that could be known.
         _ => {}
     }
+    None
 }
 
 /// The client no longer wants an answer; `reason` goes along to the backend.
 fn cancel(caller: &Caller, told: &Notification) {
     let Some(params) = &told.params else { return };
     let Ok(members) = Members::read(params, &["requestId"]) else { return };
-    let id = members.get("requestId").and_then(RequestId::from_raw);
-    if let (Some(id), Some(work)) = (id, caller.session.present_work()) {
-        work.in_flight.cancel(&id, members.string("reason"));
+    let Some(id) = members.get("requestId").and_then(RequestId::from_raw) else { return };
+    let reason = members.string("reason");
+    let work = caller.session.present_work();
+    if !work.is_some_and(|work| work.in_flight.cancel(&id, reason.clone())) {
+        let told = Told::Cancelled { id: id.raw().clone(), reason };
+        caller.sessions.nodes().tell_all(caller.session.key(), told);
     }
 }
 
-/// Progress on a backend's request, told by the client under the gateway's token.
-fn progress(caller: &Caller, told: &Notification) {
-    let Some(params) = &told.params else { return };
-    let Ok(members) = Members::read(params, &["progressToken"]) else { return };
-    let number = members.get("progressToken").and_then(RequestId::from_raw).and_then(|token| token.as_number());
-    let Some((to, token)) = number
-        .zip(caller.session.present_work())
-        .and_then(|(number, work)| work.pending.progress_target(number, caller.credential.client_id.as_deref()))
-    else {
-        return;
-    };
+/// Progress on a backend's request, told by the client under the gateway's token; gives the node that put the request, if that is
+/// another.
+fn progress(caller: &Caller, told: &Notification) -> Option<NodeName> {
+    let members = Members::read(told.params.as_ref()?, &["progressToken"]).ok()?;
+    let question = QuestionId::read(&RequestId::from_raw(members.get("progressToken")?)?)?;
+    if question.node != caller.session.node() {
+        return Some(question.node);
+    }
+    let client_id = caller.credential.client_id.as_deref();
+    let (to, token) = caller.session.present_work()?.pending.progress_target(question.number, client_id)?;
     let params = members.replace(&[("progressToken", &token)]);
     to.notify_in_background(Notification::new(notification::PROGRESS, Some(params)));
+    None
 }
 
 /// Takes the client's answer to a backend's request.
-pub(crate) fn response(caller: &Caller, response: Response) -> Result<(), NotPending> {
-    let id = response.id.ok_or(NotPending::Unknown)?;
-    let waiting = caller.session.work().pending.take(&id, caller.credential.client_id.as_deref())?;
-    waiting.session.respond_in_background(Response { id: Some(waiting.own_id), outcome: response.outcome });
+pub(crate) fn response(caller: &Caller, response: &Response) -> Result<(), NotPending> {
+    let question = response.id.as_ref().and_then(QuestionId::read).ok_or(NotPending::Unknown)?;
+    if question.node != caller.session.node() {
+        return Err(NotPending::Elsewhere(question.node));
+    }
+    let client_id = caller.credential.client_id.as_deref();
+    let waiting = caller.session.work().pending.take(question.number, client_id)?;
+    waiting.session.respond_in_background(Response { id: Some(waiting.own_id), outcome: response.outcome.clone() });
     Ok(())
 }

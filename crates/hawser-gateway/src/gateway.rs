@@ -1,5 +1,6 @@
 //! The gateway as an HTTP service: the one way that every request takes.
 
+mod elsewhere;
 mod post;
 mod remainder;
 mod served;
@@ -33,9 +34,10 @@ use crate::endpoint::Endpoint;
 use crate::gate::Entered;
 use crate::get::{Get, RESUMING};
 use crate::lists::ListCache;
+use crate::nodes::{Nodes, Tells};
 use crate::profile::BackendReport;
 use crate::refusal::{self, Rejection};
-use crate::relay::{Relay, RelayDependencies, Serves};
+use crate::relay::{NodeName, Relay, RelayDependencies, Serves};
 use crate::reply::{self, Body};
 use crate::sessions::{AdmitError, Grants, Revoked, Selection, SessionInfo, SessionPage, Sessions, SessionsConfig};
 use crate::survey;
@@ -110,7 +112,13 @@ impl Gateway {
                 request_body: config.limits.request_body,
             })
         });
+        let relay = relay.transpose()?.map(Arc::new);
+        let here = match &relay {
+            Some(relay) => relay.name(),
+            None => NodeName::random(dependencies.entropy.as_ref())?,
+        };
         let sessions = Sessions::new(SessionsConfig {
+            nodes: Nodes::new(here, relay.clone().map(|relay| relay as Arc<dyn Tells>)),
             ring: dependencies.ring,
             store: dependencies.store,
             grants: dependencies.grants,
@@ -123,7 +131,7 @@ impl Gateway {
             endpoints,
             authenticator: dependencies.authenticator,
             sessions,
-            relay: relay.transpose()?.map(Arc::new),
+            relay,
             hosts: config.hosts,
             limits: config.limits,
         })))
@@ -293,7 +301,7 @@ impl Inner {
         let presented = edge::single(&parts.headers, &SESSION_ID, "Mcp-Session-Id")?;
         let authenticated = self.authenticate(endpoint, parts).await?;
         match parts.method {
-            Method::POST => self.post(endpoint, authenticated, presented, &parts.headers, body).await,
+            Method::POST => self.post(endpoint, authenticated, presented, parts, body).await,
             Method::GET => self.get(endpoint, &authenticated, presented, parts).await,
             _ => self.delete(endpoint, &authenticated, presented).await,
         }
@@ -347,7 +355,14 @@ impl Inner {
         let session = self.admit(endpoint, authenticated, presented, operation).await?;
         let _at_work = self.sessions.set_to_work(&session).await.map_err(AdmitError::from)?;
         let get = Get { sessions: &self.sessions, authenticated, keep_alive: self.limits.keep_alive };
-        get.answer(&session, last)
+        let Some(last) = last else { return get.begin(&session) };
+        let position = get.position(&session, last)?;
+        if position.node != session.node()
+            && let Some(response) = self.resume_elsewhere(position.node, parts).await?
+        {
+            return Ok(response);
+        }
+        get.resume(&session, &position)
     }
 
     async fn delete(

@@ -8,6 +8,7 @@ use hawser_owner::Owned;
 use http::{Response, StatusCode};
 
 use crate::audit;
+use crate::claims::EventClaims;
 use crate::credential::Credential;
 use crate::event_log::{StreamKind, StreamNumber};
 use crate::gate::Entered;
@@ -29,21 +30,28 @@ pub(crate) struct Get<'a> {
 }
 
 impl Get<'_> {
-    /// The stream that comes after the event `last`, or a new one.
-    pub(crate) fn answer(&self, session: &Owned<Entered>, last: Option<&str>) -> Result<Response<Body>, Rejection> {
-        let credential = Credential::of(self.authenticated);
-        let Some(last) = last else {
-            if self.sessions.is_draining() {
-                return Err(Rejection::Unavailable);
-            }
-            return Ok(self.listen(session, session.work().outbox.open(&credential), 0));
-        };
+    /// A new stream.
+    pub(crate) fn begin(&self, session: &Owned<Entered>) -> Result<Response<Body>, Rejection> {
+        if self.sessions.is_draining() {
+            return Err(Rejection::Unavailable);
+        }
+        let reader = session.work().outbox.open(&Credential::of(self.authenticated));
+        Ok(self.listen(session, reader, 0))
+    }
+
+    /// The position that the event id `last` names, if this client may read on from there.
+    pub(crate) fn position(&self, session: &Owned<Entered>, last: &str) -> Result<EventClaims, Rejection> {
         let opened = resumption::open_id(self.sessions, session, self.authenticated, last);
-        let claims = opened.map_err(|refused| {
+        opened.map_err(|refused| {
             audit::refused(session.endpoint().name(), RESUMING, &refused, self.authenticated);
             Rejection::NoSession
-        })?;
-        match resumption::resume(session, &claims, &credential) {
+        })
+    }
+
+    /// The stream that goes on from there.
+    pub(crate) fn resume(&self, session: &Owned<Entered>, claims: &EventClaims) -> Result<Response<Body>, Rejection> {
+        let credential = Credential::of(self.authenticated);
+        match resumption::resume(session, claims, &credential) {
             Resumed::Standing(_) | Resumed::StandingLost if self.sessions.is_draining() => Err(Rejection::Unavailable),
             Resumed::Standing(reader) => Ok(self.listen(session, reader, claims.position)),
             Resumed::StandingLost => {
@@ -69,6 +77,7 @@ impl Get<'_> {
                 upstream.recover(session);
             }
         }
+        self.sessions.nodes().listens_here(session, self.authenticated.client_id());
         let stream = (StreamKind::Standing, reader.stream());
         self.stream(session, Got::Standing(reader), stream, position)
     }

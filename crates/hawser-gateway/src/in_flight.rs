@@ -112,15 +112,16 @@ impl InFlight {
         Ok(Flight { id: id.clone(), running, cancelled, reason, attached, attached_bytes })
     }
 
-    /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation).
-    pub(crate) fn cancel(&self, id: &RequestId, reason: Option<String>) {
-        if let Some(running) = lock(&self.running).get(id) {
-            if let Some(reason) = reason {
-                // The first reason stands; a second cancellation changes nothing.
-                let _ = running.reason.set(reason);
-            }
-            running.cancelled.cancel();
+    /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation); tells whether it is known.
+    pub(crate) fn cancel(&self, id: &RequestId, reason: Option<String>) -> bool {
+        let running = lock(&self.running);
+        let Some(running) = running.get(id) else { return false };
+        if let Some(reason) = reason {
+            // The first reason stands; a second cancellation changes nothing.
+            let _ = running.reason.set(reason);
         }
+        running.cancelled.cancel();
+        true
     }
 
     /// Gives a message to the newest call on a backend that still takes one. It may depend on which client will read it;

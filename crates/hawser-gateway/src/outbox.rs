@@ -131,6 +131,18 @@ impl Outbox {
         self.lock().streams.iter().any(|stream| self.log.lag(stream.stream).is_some())
     }
 
+    /// The client that reads the newest stream; `None` if none is read.
+    pub(crate) fn listener(&self) -> Option<Option<String>> {
+        let state = self.lock();
+        let read = state.streams.iter().rev().find(|stream| self.log.lag(stream.stream).is_some());
+        read.map(|stream| stream.credential.client_id.clone())
+    }
+
+    /// Takes what is kept for a client that has no stream open here.
+    pub(crate) fn take_kept(&self) -> Vec<Bytes> {
+        std::mem::take(&mut self.lock().kept)
+    }
+
     /// Sends a message that depends on which client will read it, to the newest stream; nothing is sent if there is none to make.
     /// A stream whose reader is too slow ends: the client reads on from where it was.
     pub(crate) fn send_with(&self, make: impl FnOnce(Readership<'_>) -> Option<Bytes>) -> Result<(), NoStream> {

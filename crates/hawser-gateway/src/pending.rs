@@ -10,6 +10,7 @@ use hawser_backend::BackendSession;
 use hawser_mcp::{ErrorObject, RawJson, RequestId, Response, code};
 use tokio_util::sync::CancellationToken;
 
+use crate::relay::NodeName;
 use crate::waiting::{NotTaken, Waiting};
 
 /// One request that a backend put to the client.
@@ -42,6 +43,8 @@ pub(crate) enum NotPending {
     Unknown,
     /// It waits for another client of the same principal.
     OtherClient,
+    /// Another node put it.
+    Elsewhere(NodeName),
 }
 
 impl PendingRequest {
@@ -76,8 +79,7 @@ impl PendingRequests {
     }
 
     /// Takes the request that a client's answer belongs to.
-    pub(crate) fn take(&self, id: &RequestId, client_id: Option<&str>) -> Result<PendingRequest, NotPending> {
-        let number = id.as_number().ok_or(NotPending::Unknown)?;
+    pub(crate) fn take(&self, number: u64, client_id: Option<&str>) -> Result<PendingRequest, NotPending> {
         match self.0.take_if(number, |waiting| waiting.client_id.as_deref() == client_id) {
             Ok((waiting, _)) => Ok(waiting),
             Err(NotTaken::Gone) => Err(NotPending::Late),

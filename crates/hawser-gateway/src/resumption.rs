@@ -76,6 +76,7 @@ impl EventWriter {
         };
         let claims = EventClaims {
             session: session.key(),
+            node: session.node(),
             epoch: session.epoch(),
             kind: self.kind,
             stream: self.stream,
@@ -213,7 +214,7 @@ pub(crate) fn open_id(
 pub(crate) fn resume(session: &Arc<Session>, claims: &EventClaims, credential: &Credential) -> Resumed {
     let work = session.work();
     let log = &work.events;
-    let found = if claims.epoch == session.epoch() {
+    let found = if claims.node == session.node() && claims.epoch == session.epoch() {
         log.resume(claims.stream, claims.position, credential)
     } else {
         Err(NotResumed::Gone)

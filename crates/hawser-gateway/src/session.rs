@@ -20,8 +20,10 @@ use crate::client_kind::ClientKind;
 use crate::endpoint::Endpoint;
 use crate::gate::Gate;
 use crate::lists::View;
+use crate::nodes::{ListensAt, Nodes};
 use crate::places::Place;
 use crate::record::{SessionRecord, StoredParts};
+use crate::relay::NodeName;
 use crate::sessions::PoolKey;
 use crate::upstream::Upstream;
 
@@ -51,6 +53,8 @@ pub(crate) struct Session {
     /// The log level that the client set: one more than its place among [`LOG_LEVELS`].
     log_level: AtomicU8,
     place: Mutex<Option<Place>>,
+    /// Where the client listens, if at another node.
+    listens_at: Mutex<Option<Box<ListensAt>>>,
     pooled: Option<Box<PoolKey>>,
     pub(crate) gate: Gate,
     pub(crate) checked: Checked,
@@ -99,10 +103,12 @@ impl Session {
                 listening: AtomicBool::new(false),
                 log_level: AtomicU8::new(0),
                 place: Mutex::new(Some(place)),
+                listens_at: Mutex::default(),
                 pooled: pooled.map(Box::new),
                 gate: Gate::default(),
                 checked,
-                last_number: AtomicU64::new(0),
+                // At random, since an earlier object of the same session may have given out the low ones.
+                last_number: AtomicU64::new(epoch >> 33),
                 epoch,
                 work: Mutex::default(),
             }
@@ -277,6 +283,26 @@ impl Session {
     /// Gives its place in memory back, once.
     pub(crate) fn free_place(&self) {
         drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The node that it is live on.
+    pub(crate) fn node(&self) -> NodeName {
+        self.workshop.nodes.here()
+    }
+
+    /// The other nodes.
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.workshop.nodes
+    }
+
+    /// Notes at which other node the client listens now; `None`: here.
+    pub(crate) fn set_listener_elsewhere(&self, at: Option<ListensAt>) {
+        *self.listens_at.lock().unwrap_or_else(PoisonError::into_inner) = at.map(Box::new);
+    }
+
+    /// The other node at which the client listens, if it does.
+    pub(crate) fn listener_elsewhere(&self) -> Option<ListensAt> {
+        self.listens_at.lock().unwrap_or_else(PoisonError::into_inner).as_deref().cloned()
     }
 
     /// Whether nothing would be interrupted if the session were set aside.

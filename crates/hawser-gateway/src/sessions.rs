@@ -39,6 +39,7 @@ use crate::client_kind::{ClientKind, ClientKinds, DECLARED_BYTES_MAX, Declared};
 use crate::config::{Limits, SessionPolicy};
 use crate::endpoint::Endpoint;
 use crate::gate::Entered;
+use crate::nodes::Nodes;
 use crate::places::{Full, Place, Places};
 use crate::record::{self, Anew, SessionRecord, StoredSession};
 use crate::session::{Session, SessionParts, Workshop};
@@ -68,6 +69,8 @@ pub trait Grants: Send + Sync {
 
 /// What sessions are made with.
 pub(crate) struct SessionsConfig {
+    /// This node and the others.
+    pub(crate) nodes: Nodes,
     pub(crate) ring: Arc<KeyRing>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) grants: Option<Arc<dyn Grants>>,
@@ -166,7 +169,12 @@ impl Sessions {
             at_work: Places::new(config.policy.per_owner, config.policy.at_work),
             listening: Places::new(config.limits.listeners.owner, config.limits.listeners.total),
             parked: Places::new(config.limits.parked.owner, config.limits.parked.total),
-            workshop: Workshop::new(&config.limits, Allowance::new(config.limits.replay), weak.clone()),
+            workshop: Workshop::new(
+                &config.limits,
+                Allowance::new(config.limits.replay),
+                config.nodes.clone(),
+                weak.clone(),
+            ),
             clients: ClientKinds::new(DECLARED_BYTES_MAX),
             grants: OpenedUnder::default(),
             swept: AtomicUsize::new(0),
@@ -194,6 +202,15 @@ impl Sessions {
 
     pub(crate) fn store(&self) -> &dyn Store {
         self.config.store.as_ref()
+    }
+
+    pub(crate) const fn nodes(&self) -> &Nodes {
+        &self.config.nodes
+    }
+
+    /// A session that is live on this node, for what other nodes tell of it: who asks on behalf of a client has to be admitted.
+    pub(crate) fn live_session(&self, key: SessionKey) -> Option<Arc<Session>> {
+        self.live.pin().get(&key).filter(|session| !session.is_ended()).cloned()
     }
 
     pub(crate) fn ring(&self) -> &KeyRing {

@@ -13,6 +13,7 @@ use crate::lists;
 use crate::modern::may_ask;
 use crate::outbox::Readership;
 use crate::pending::{PendingRequest, decline};
+use crate::question_id::QuestionId;
 use crate::session::Session;
 
 /// Forwards until the backend session or the gateway session is over. A backend that a listening client misses is reached again.
@@ -66,13 +67,15 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSess
             None => return,
         }
     };
-    if matches!(notification.method.as_str(), notification::MESSAGE | notification::PROGRESS)
-        && !owner.work().outbox.has_stream()
-    {
-        owner.work().in_flight.attach(backend, |_| Some(Attached::Message(message)));
+    let work = owner.work();
+    let is_talk = matches!(notification.method.as_str(), notification::MESSAGE | notification::PROGRESS);
+    let along = |message: &Bytes| work.in_flight.attach(backend, |_| Some(Attached::Message(message.clone())));
+    if is_talk && !work.outbox.has_stream() && along(&message) {
         return;
     }
-    owner.work().outbox.send_or_keep(&notification.method, &message);
+    if !owner.pass_on(&message) {
+        work.outbox.send_or_keep(&notification.method, &message);
+    }
 }
 
 /// Notes what a change makes stale, before the client can hear of it.
@@ -94,8 +97,14 @@ fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, 
     let along = |client_id: Option<&str>| {
         put_to_client(owner, backend, from, request, client_id, None).map(|put| Attached::Message(put.message))
     };
+    let elsewhere = |client_id: Option<&str>| {
+        put_to_client(owner, backend, from, request, client_id, None).map(|put| (put.number, put.message))
+    };
     let work = owner.work();
-    if work.outbox.send_with(to_stream).is_err() && !work.in_flight.attach(backend, along) {
+    if owner.pass_question_on(elsewhere).is_none()
+        && work.outbox.send_with(to_stream).is_err()
+        && !work.in_flight.attach(backend, along)
+    {
         decline(from, request.id.clone());
     }
 }
@@ -150,9 +159,10 @@ pub(crate) fn put_to_client(
         progress_token: progress_token.clone(),
         carried_by,
     })?;
+    let id = QuestionId { node: owner.node(), number };
     if progress_token.is_some() {
-        // Two backends may use the same token; the gateway's number is unique in the session.
-        params = params.as_ref().and_then(|params| with_progress_token(params, number)).or(params);
+        // Two backends may use the same token; the gateway's id is unique.
+        params = params.as_ref().and_then(|params| with_progress_token(params, &id.to_raw())).or(params);
     }
     let elicitation = (from.era() == Era::Modern && is_url_elicitation(&request.method, params.as_ref()))
         .then(|| format!("{}-{number}", owner.key().to_hex()));
@@ -160,7 +170,7 @@ pub(crate) fn put_to_client(
         params =
             Members::read(raw, &[]).ok().map(|members| members.replace(&[("elicitationId", &RawJson::string(id))]));
     }
-    let request = Request { id: RequestId::number(number), method: request.method.clone(), params };
+    let request = Request { id: id.to_request_id(), method: request.method.clone(), params };
     Some(Put { number, message: request.to_bytes(), elicitation })
 }
 
@@ -178,7 +188,7 @@ pub(crate) fn withdraw(owner: &Session, from: &BackendSession, notification: &No
     let work = owner.work();
     let number = work.pending.number_of(from, &own_id)?;
     work.pending.forget(number);
-    let params = members.replace(&[("requestId", &RawJson::number(number))]);
+    let params = members.replace(&[("requestId", &QuestionId { node: owner.node(), number }.to_raw())]);
     Some(Notification::new(notification::CANCELLED, Some(params)).to_bytes())
 }
 
@@ -187,9 +197,9 @@ fn progress_token(params: Option<&RawJson>) -> Option<RawJson> {
     Members::read(&meta, &["progressToken"]).ok()?.get("progressToken")
 }
 
-pub(crate) fn with_progress_token(params: &RawJson, number: u64) -> Option<RawJson> {
+pub(crate) fn with_progress_token(params: &RawJson, token: &RawJson) -> Option<RawJson> {
     let members = Members::read(params, &["_meta"]).ok()?;
     let meta = members.get("_meta")?;
-    let meta = Members::read(&meta, &["progressToken"]).ok()?.replace(&[("progressToken", &RawJson::number(number))]);
+    let meta = Members::read(&meta, &["progressToken"]).ok()?.replace(&[("progressToken", token)]);
     Some(members.replace(&[("_meta", &meta)]))
 }

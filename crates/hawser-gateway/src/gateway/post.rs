@@ -9,7 +9,8 @@ use hawser_mcp::{
     parse_body,
 };
 use hawser_owner::{Owned, Refusal, Refused};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
 use tracing::warn;
 
 use super::{Inner, require_scopes};
@@ -33,17 +34,18 @@ impl Inner {
         endpoint: &Arc<Endpoint>,
         authenticated: Authenticated,
         presented: Option<&str>,
-        headers: &HeaderMap,
+        parts: &Parts,
         body: B,
     ) -> Result<Response<Body>, Rejection>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let headers = &parts.headers;
         let bytes = self.read_body(body).await?;
         let frames = parse_body(&bytes, &self.limits.frames)?;
         if modern::era(headers, &frames)? == Era::Modern {
-            return self.modern(endpoint, authenticated, headers, frames).await;
+            return self.modern(endpoint, authenticated, parts, frames).await;
         }
         if let Frames::Single(Message::Request(request)) = &frames
             && request.method == method::INITIALIZE
@@ -66,12 +68,12 @@ impl Inner {
             _ => Some(self.sessions.set_to_work(&caller.session).await.map_err(AdmitError::from)?),
         };
         match frames {
-            Frames::Single(message) => self.single(endpoint, &authenticated, caller, message).await,
+            Frames::Single(message) => self.single(endpoint, &authenticated, caller, parts, message).await,
             Frames::Batch(_) if !caller.session.revision().allows_batches() => {
                 let text = "batches exist in revision 2025-03-26 only; send one message per request";
                 Err(Rejection::Invalid(ErrorObject::new(code::INVALID_REQUEST, text)))
             }
-            Frames::Batch(messages) => Ok(self.batch(caller, messages)),
+            Frames::Batch(messages) => Ok(self.batch(caller, parts, messages)),
         }
     }
 
@@ -81,9 +83,10 @@ impl Inner {
         &self,
         endpoint: &Arc<Endpoint>,
         authenticated: Authenticated,
-        headers: &HeaderMap,
+        parts: &Parts,
         frames: Frames,
     ) -> Result<Response<Body>, Rejection> {
+        let headers = &parts.headers;
         let request = match frames {
             Frames::Single(Message::Request(request)) => request,
             // None is defined; one that nobody knows is accepted and has no effect.
@@ -104,6 +107,11 @@ impl Inner {
         require_scopes(endpoint, &authenticated)?;
         if self.sessions.is_draining() && !goes_on(&request) {
             return Err(Rejection::Unavailable);
+        }
+        if let Some(node) = modern::parked_at(&self.sessions, endpoint, &authenticated, &request)
+            && let Some(response) = self.retry_elsewhere(node, parts, &request).await?
+        {
+            return Ok(response);
         }
         let presence = Presence {
             capabilities: head.capabilities.clone(),
@@ -154,6 +162,7 @@ impl Inner {
         endpoint: &Endpoint,
         authenticated: &Authenticated,
         caller: Caller,
+        parts: &Parts,
         message: Message,
     ) -> Result<Response<Body>, Rejection> {
         match message {
@@ -168,10 +177,13 @@ impl Inner {
                 Ok(work.answer_resumable(to, self.limits.keep_alive).await)
             }
             Message::Notification(notification) => {
-                dispatch::notification(&caller, &notification);
+                if let Some(node) = dispatch::notification(&caller, &notification) {
+                    self.pass_on(node, parts, notification.to_bytes());
+                }
                 Ok(reply::empty(StatusCode::ACCEPTED))
             }
-            Message::Response(response) => match dispatch::response(&caller, response) {
+            Message::Response(response) => match dispatch::response(&caller, &response) {
+                Err(NotPending::Elsewhere(node)) => self.answer_elsewhere(node, parts, &response).await,
                 // A late answer is nobody's fault: the call ended first.
                 Ok(()) | Err(NotPending::Late) => Ok(reply::empty(StatusCode::ACCEPTED)),
                 Err(NotPending::Unknown) => {
@@ -189,7 +201,12 @@ impl Inner {
     }
 
     /// A batch (2025-03-26, Transports, Sending Messages): requests run side by side, their responses leave as they come.
-    fn batch(&self, caller: Caller, messages: Vec<Result<Message, hawser_mcp::FrameError>>) -> Response<Body> {
+    fn batch(
+        &self,
+        caller: Caller,
+        parts: &Parts,
+        messages: Vec<Result<Message, hawser_mcp::FrameError>>,
+    ) -> Response<Body> {
         let mut requests = Vec::new();
         let mut refused = Vec::new();
         for message in messages {
@@ -199,14 +216,20 @@ impl Inner {
                     refused.push(RpcResponse::error(Some(request.id), &error).to_bytes());
                 }
                 Ok(Message::Request(request)) => requests.push(request),
-                Ok(Message::Notification(notification)) => dispatch::notification(&caller, &notification),
-                Ok(Message::Response(response)) => {
-                    if let Err(NotPending::Unknown | NotPending::OtherClient) = dispatch::response(&caller, response) {
+                Ok(Message::Notification(notification)) => {
+                    if let Some(node) = dispatch::notification(&caller, &notification) {
+                        self.pass_on(node, parts, notification.to_bytes());
+                    }
+                }
+                Ok(Message::Response(response)) => match dispatch::response(&caller, &response) {
+                    Ok(()) | Err(NotPending::Late) => {}
+                    Err(NotPending::Elsewhere(node)) => self.pass_on(node, parts, response.to_bytes()),
+                    Err(NotPending::Unknown | NotPending::OtherClient) => {
                         let error =
                             ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");
                         refused.push(RpcResponse::error(None, &error).to_bytes());
                     }
-                }
+                },
                 Err(error) => refused.push(RpcResponse::error(None, &error.to_error()).to_bytes()),
             }
         }

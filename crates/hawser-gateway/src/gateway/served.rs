@@ -28,6 +28,6 @@ impl Serves for Gateway {
 
 impl Hears for Gateway {
     fn hear(&self, from: NodeName, message: Bytes) {
-        debug!(node = %from, bytes = message.len(), "another node told something that is not understood");
+        self.0.sessions.hear_node(from, &message);
     }
 }

@@ -47,8 +47,8 @@ pub(super) async fn call(
         Err(answer) => return answer,
     };
     match waits {
-        Waits::Parked { session, number } => {
-            if session != caller.session().key() {
+        Waits::Parked { node, session, number } => {
+            if node != caller.session().node() || session != caller.session().key() {
                 return not_waiting();
             }
             resume(caller, request, number, responses.as_ref(), flight, out).await
@@ -220,7 +220,7 @@ fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
     let state = if caller.was_just_revoked() {
         None
     } else {
-        seal(caller, request, Waits::Parked { session: session.key(), number })
+        seal(caller, request, Waits::Parked { node: session.node(), session: session.key(), number })
     };
     let Some(state) = state else {
         if let Ok(call) = session.work().parked.take(number, caller.caller.credential.client_id.as_deref()) {

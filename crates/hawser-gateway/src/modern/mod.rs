@@ -9,6 +9,7 @@ mod backend_tag;
 mod call;
 mod discover;
 mod extension_method;
+mod handles;
 mod head;
 mod input;
 mod listen;
@@ -43,6 +44,7 @@ pub(crate) use self::answer::refusal;
 pub(crate) use self::call::may_ask;
 pub(crate) use self::head::{Head, Refused, check_version, era, read};
 pub(crate) use self::parked::ParkedCalls;
+pub(crate) use self::state::parked_at;
 
 /// The present modern request: who sent it, and what it says of itself.
 pub(crate) struct ModernCaller {
@@ -287,7 +289,7 @@ fn towards(
     Ok(params.map(|mut params| {
         if era == Era::Legacy && caller.head.progress_token.is_some() {
             // Several processes of the client may share this backend session; the gateway's number is unique in it.
-            params = with_progress_token(&params, caller.session().next_number()).unwrap_or(params);
+            params = with_progress_token(&params, &RawJson::number(caller.session().next_number())).unwrap_or(params);
         }
         trace::onwards(&params, caller.caller.sessions.entropy())
     }))

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::backend_tag::BackendTag;
 use crate::claims::SessionKey;
+use crate::relay::NodeName;
 
 /// Members of the params in which a retry may differ from the request it repeats.
 pub(crate) const ANSWERS: [&str; 3] = ["_meta", "inputResponses", "requestState"];
@@ -92,7 +93,7 @@ pub(crate) struct RequestState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
     /// A call that is parked in a session of this node.
-    Parked { session: SessionKey, number: u64 },
+    Parked { node: NodeName, session: SessionKey, number: u64 },
     /// A modern backend with its own state. The nonce makes the state good for once.
     Backend { backend: BackendTag, nonce: [u8; 16], state: String },
     /// Nobody: the request is simply sent again (legacy `URLElicitationRequiredError`).
@@ -107,8 +108,9 @@ impl Payload for RequestState {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.request.0);
         match &self.waits {
-            Waits::Parked { session, number } => {
+            Waits::Parked { node, session, number } => {
                 out.push(1);
+                out.extend_from_slice(&node.to_bytes());
                 out.extend_from_slice(&session.0);
                 out.extend_from_slice(&number.to_be_bytes());
             }
@@ -130,8 +132,10 @@ impl Payload for RequestState {
         let (tag, rest) = rest.split_first()?;
         let waits = match tag {
             1 => {
+                let (node, rest) = rest.split_first_chunk()?;
                 let (session, rest) = rest.split_first_chunk()?;
-                Waits::Parked { session: SessionKey(*session), number: u64::from_be_bytes(rest.try_into().ok()?) }
+                let (node, session) = (NodeName::from_bytes(*node), SessionKey(*session));
+                Waits::Parked { node, session, number: u64::from_be_bytes(rest.try_into().ok()?) }
             }
             2 => {
                 let (backend, rest) = BackendTag::decode(rest)?;
@@ -188,8 +192,11 @@ mod tests {
 
     fn waits() -> impl Strategy<Value = Waits> {
         prop_oneof![
-            (any::<[u8; 16]>(), any::<u64>())
-                .prop_map(|(key, number)| Waits::Parked { session: SessionKey(key), number }),
+            (any::<[u8; 8]>(), any::<[u8; 16]>(), any::<u64>()).prop_map(|(node, key, number)| Waits::Parked {
+                node: NodeName::from_bytes(node),
+                session: SessionKey(key),
+                number
+            }),
             (BackendTag::any(), any::<[u8; 16]>(), any::<String>())
                 .prop_map(|(backend, nonce, state)| Waits::Backend { backend, nonce, state }),
             any::<[u8; 16]>().prop_map(|nonce| Waits::Nobody { nonce }),

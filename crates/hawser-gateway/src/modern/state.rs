@@ -2,34 +2,49 @@
 
 use std::time::Duration;
 
-use hawser_mcp::{ErrorObject, RawJson, Request, code};
-use hawser_owner::{Binding, Refusal, Refused as HandleRefused, Standing};
+use hawser_identity::Authenticated;
+use hawser_mcp::{ErrorObject, Members, RawJson, Request, code};
+use hawser_owner::{Refusal, Refused as HandleRefused};
 use hawser_store::{Key, StoreError, Unavailable};
 use tracing::{error, warn};
 
 use super::ModernCaller;
 use super::answer::Answer;
-use super::request_state::{RequestDigest, RequestState, Waits};
+use super::request_state::{ANSWERS, RequestDigest, RequestState, Waits};
 use crate::audit;
+use crate::claims::hex;
+use crate::endpoint::Endpoint;
+use crate::relay::NodeName;
+use crate::sessions::Sessions;
 
 /// What a presented state waits for, if it is this owner's, this client's, this request's, and in time.
 pub(super) fn open(caller: &ModernCaller, request: &Request, presented: &RawJson) -> Result<Waits, Answer> {
-    let (sessions, endpoint) = (&caller.caller.sessions, caller.session().endpoint());
-    let now = sessions.now();
     let presented = presented.as_string().ok_or_else(invalid_state)?;
-    let opened = sessions.ring().open::<RequestState>(&presented, endpoint.id(), &caller.caller.principal, now);
-    // Its standing is decided where it is used up: a call can be taken once, a nonce be spent once.
-    let opened = opened.and_then(|proven| proven.admit(Standing::Live { last_used: now, idle_seconds: 0 }, now));
-    let state = opened.map_err(|refusal| {
-        audit::handle_refused(endpoint.name(), "requestState", &refusal, caller.caller.credential.client_id.as_deref());
-        invalid_state()
-    })?;
+    let state: RequestState = caller.open_handle("requestState", &presented).ok_or_else(invalid_state)?;
     let digest = digest(caller, request).ok_or_else(invalid_state)?;
     if state.request != digest {
         refused(caller, Refusal::Unknown);
         return Err(invalid_state());
     }
-    Ok(state.waits.clone())
+    Ok(state.waits)
+}
+
+/// The node at which the call is parked that a request brings input for, if that is another. Whether the state is good for this
+/// request is decided there, and here only that it is this owner's.
+pub(crate) fn parked_at(
+    sessions: &Sessions,
+    endpoint: &Endpoint,
+    authenticated: &Authenticated,
+    request: &Request,
+) -> Option<NodeName> {
+    let members = Members::read(request.params.as_ref()?, &ANSWERS).ok()?;
+    let presented = members.string("requestState")?;
+    let (principal, now) = (authenticated.principal(), sessions.now());
+    let proven = sessions.ring().open::<RequestState>(&presented, endpoint.id(), principal, now).ok()?;
+    match proven.claims().waits {
+        Waits::Parked { node, .. } => Some(node).filter(|node| *node != sessions.nodes().here()),
+        Waits::Backend { .. } | Waits::Nobody { .. } => None,
+    }
 }
 
 fn digest(caller: &ModernCaller, request: &Request) -> Option<RequestDigest> {
@@ -45,22 +60,8 @@ pub(super) fn refused(caller: &ModernCaller, reason: Refusal) {
 }
 
 pub(super) fn seal(caller: &ModernCaller, request: &Request, waits: Waits) -> Option<String> {
-    let sessions = &caller.caller.sessions;
-    let now = sessions.now();
-    let binding = Binding {
-        endpoint: caller.session().endpoint().id(),
-        principal: &caller.caller.principal,
-        issued: now,
-        expires: now.plus(caller.session().work().parked.patience()),
-    };
     let state = RequestState { request: digest(caller, request)?, waits };
-    match sessions.ring().mint(&binding, state, sessions.entropy()) {
-        Ok((sealed, _)) => Some(sealed),
-        Err(error) => {
-            error!(%error, "a requestState could not be sealed");
-            None
-        }
-    }
+    caller.seal_handle(state, caller.session().work().parked.patience())
 }
 
 pub(super) fn nonce(caller: &ModernCaller) -> Option<[u8; 16]> {
@@ -100,8 +101,7 @@ pub(super) async fn restore(caller: &ModernCaller, nonce: &[u8; 16]) {
 }
 
 fn row(nonce: &[u8; 16]) -> Result<Key, StoreError> {
-    let hex = crate::claims::SessionKey(*nonce).to_hex();
-    Key::new("request-state", &hex).map_err(|error| Unavailable { reason: error.to_string() }.into())
+    Key::new("request-state", &hex(nonce)).map_err(|error| Unavailable { reason: error.to_string() }.into())
 }
 
 /// The one answer for every state that does not fit, whatever is wrong with it.

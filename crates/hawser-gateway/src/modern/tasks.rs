@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_mcp::{Era, ErrorObject, Members, Outcome, RawJson, Request, Revision, code, task, translate};
-use hawser_owner::{Binding, HandleKind, Payload, Standing};
+use hawser_owner::{HandleKind, Payload};
 use serde_json::json;
 
 use super::answer::Answer;
 use super::backend_tag::BackendTag;
 use super::call::Rest;
 use super::{ModernCaller, Target, input};
-use crate::audit;
 use crate::dispatch::routed;
 use crate::in_flight::Flight;
 use crate::lists::has_capability;
@@ -102,38 +101,15 @@ pub(super) fn declares_tasks(capabilities: &RawJson) -> bool {
 
 /// The task behind a presented id, if it is the caller's.
 pub(super) fn open(caller: &ModernCaller, presented: &str) -> Option<TaskClaims> {
-    let (sessions, endpoint) = (&caller.caller.sessions, caller.session().endpoint());
-    let now = sessions.now();
-    let opened = sessions
-        .ring()
-        .open::<TaskClaims>(presented, endpoint.id(), &caller.caller.principal, now)
-        .and_then(|proven| proven.admit(Standing::Live { last_used: now, idle_seconds: 0 }, now));
-    match opened {
-        Ok(owned) => Some((*owned).clone()),
-        Err(refused) => {
-            let client_id = caller.caller.credential.client_id.as_deref();
-            audit::handle_refused(endpoint.name(), "taskId", &refused, client_id);
-            None
-        }
-    }
+    caller.open_handle("taskId", presented)
 }
 
 fn seal(caller: &ModernCaller, backend: usize, own_id: String) -> Result<String, &'static str> {
     if own_id.len() > OWN_ID_BYTES_MAX {
         return Err("its task id is too long");
     }
-    let sessions = &caller.caller.sessions;
-    let now = sessions.now();
-    let binding = Binding {
-        endpoint: caller.session().endpoint().id(),
-        principal: &caller.caller.principal,
-        issued: now,
-        expires: now.plus(LIFETIME),
-    };
     let backend = BackendTag::of(caller.session(), backend).ok_or("its backend is not known")?;
-    let claims = TaskClaims { backend, own_id };
-    let sealed = sessions.ring().mint(&binding, claims, sessions.entropy());
-    sealed.map(|(sealed, _)| sealed).map_err(|_| "its task id cannot be sealed")
+    caller.seal_handle(TaskClaims { backend, own_id }, LIFETIME).ok_or("its task id cannot be sealed")
 }
 
 #[cfg(test)]

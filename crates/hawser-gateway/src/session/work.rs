@@ -20,6 +20,7 @@ use crate::in_flight::InFlight;
 use crate::listeners::Listeners;
 use crate::lists::SessionLists;
 use crate::modern::ParkedCalls;
+use crate::nodes::Nodes;
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
 use crate::places::Place;
@@ -32,6 +33,7 @@ pub(crate) struct Workshop {
     pub(crate) limits: Limits,
     pub(crate) allowance: Arc<Allowance>,
     pub(crate) sessions: Weak<Sessions>,
+    pub(crate) nodes: Nodes,
     at_work: papaya::HashMap<SessionKey, Weak<Session>>,
     /// Those of them for which a child process was started; who has none any more is taken out by who looks.
     with_children: papaya::HashMap<SessionKey, Weak<Session>>,
@@ -129,12 +131,13 @@ impl Session {
 }
 
 impl Workshop {
-    pub(crate) fn new(limits: &Limits, allowance: Arc<Allowance>, sessions: Weak<Sessions>) -> Arc<Self> {
+    pub(crate) fn new(limits: &Limits, allowance: Arc<Allowance>, nodes: Nodes, sessions: Weak<Sessions>) -> Arc<Self> {
         let limits = *limits;
         Arc::new(Self {
             limits,
             allowance,
             sessions,
+            nodes,
             at_work: papaya::HashMap::new(),
             with_children: papaya::HashMap::new(),
         })

@@ -168,6 +168,7 @@ impl Sessions {
             self.owe(super::ended::Over::Session(session.key(), Self::ended_of(&session)));
             return Ok(Err(Standing::Terminated));
         }
+        self.nodes().who_listens(&session);
         Ok(Ok(entered))
     }
 

@@ -16,7 +16,7 @@ use super::ended::{Before, EndedSession, Over, Whose};
 use super::ending::TOMBSTONE_MARGIN;
 use super::{Sessions, row};
 use crate::audit;
-use crate::claims::SessionKey;
+use crate::claims::{SessionKey, hex};
 use crate::record;
 
 /// Longer than any session may live, whatever is configured now or was before.
@@ -160,14 +160,6 @@ fn revoked_row(whose: &Whose) -> Result<Key, StoreError> {
         Whose::Endpoint(path) => ("revoked-endpoint", hex(digest::digest(&digest::SHA256, path.as_bytes()).as_ref())),
     };
     Key::new(family, &id).map_err(|error| hawser_store::Unavailable { reason: error.to_string() }.into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 fn is_hit(shown: &record::ShownRow, announced: &Announced) -> bool {

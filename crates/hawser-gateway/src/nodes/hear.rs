@@ -1,0 +1,87 @@
+//! What is done with what other nodes tell.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hawser_mcp::{Limits, Message, RawJson, RequestId, parse_message};
+use tracing::debug;
+
+use super::{Line, ListensAt, Nodes, Told};
+use crate::relay::NodeName;
+use crate::session::Session;
+use crate::sessions::Sessions;
+use crate::wishes;
+
+impl Sessions {
+    /// Takes a message of another node.
+    pub(crate) fn hear_node(&self, from: NodeName, message: &[u8]) {
+        let Some(line) = Line::read(message) else {
+            return debug!(%from, "a message of another node could not be read; is it of another version?");
+        };
+        if line.to.is_some_and(|to| to != self.nodes().here()) {
+            return;
+        }
+        if let Some(session) = self.live_session(line.session) {
+            take(&session, self.nodes(), from, line.told);
+        }
+    }
+}
+
+fn take(session: &Arc<Session>, nodes: &Nodes, from: NodeName, told: Told) {
+    match told {
+        Told::Listens { client_id } => {
+            session.set_listener_elsewhere(Some(ListensAt { node: from, client_id }));
+            for kept in session.present_work().map(|work| work.outbox.take_kept()).into_iter().flatten() {
+                session.pass_on(&kept);
+            }
+        }
+        Told::WhoListens => {
+            if let Some(client_id) = session.present_work().and_then(|work| work.outbox.listener()) {
+                nodes.tell(from, session.key(), Told::Listens { client_id });
+            }
+        }
+        Told::Message { message } => put_message(session, &message),
+        Told::Question { number, client_id, message } => {
+            let is_same = |reader: Option<&str>| (reader == client_id.as_deref()).then(|| message.bytes().clone());
+            let work = session.present_work();
+            if work.is_none_or(|work| work.outbox.send_with(|reader| is_same(reader.client_id)).is_err()) {
+                nodes.tell(from, session.key(), Told::NotPut { number });
+            }
+        }
+        Told::NotPut { number } => {
+            if let Some(work) = session.present_work() {
+                work.pending.decline(number);
+            }
+        }
+        Told::Cancelled { id, reason } => {
+            if let (Some(id), Some(work)) = (RequestId::from_raw(id), session.present_work()) {
+                work.in_flight.cancel(&id, reason);
+            }
+        }
+        Told::ForBackends { message } => {
+            if let Some(Message::Notification(told)) = read(&message) {
+                for opened in session.upstreams().iter().filter_map(|upstream| upstream.opened()) {
+                    opened.notify_in_background(told.clone());
+                }
+            }
+        }
+        Told::LogLevel { level } => {
+            let session = Arc::clone(session);
+            tokio::spawn(async move { wishes::set_log_level(&session, &level, None).await });
+        }
+        Told::Subscription { backend, uri, subscribed } => {
+            let session = Arc::clone(session);
+            tokio::spawn(async move { wishes::follow_subscription(&session, &backend, &uri, subscribed).await });
+        }
+    }
+}
+
+fn put_message(session: &Session, message: &RawJson) {
+    if let Some(Message::Notification(told)) = read(message) {
+        session.work().outbox.send_or_keep(&told.method, message.bytes());
+    }
+}
+
+fn read(message: &RawJson) -> Option<Message> {
+    parse_message(&Bytes::clone(message.bytes()), &Limits::default()).ok()
+}
