@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::house::House;
@@ -138,10 +139,15 @@ async fn one_fault(planned: &Planned, house: &mut House, world: &Arc<World>, ran
 /// Publishes a key, waits until every node knows it, and makes it the active one.
 async fn rotate(house: &House, world: &World, begun: crate::timeline::Begun) -> Result<()> {
     let ring = house.key_ring();
-    let arguments = |verb: &str| vec!["keys".into(), verb.into(), ring.clone().into_os_string()];
-    run(house, 0, arguments("add")).await?;
+    let keys = |words: &[&str]| {
+        let words = ["keys"].iter().chain(words).map(OsString::from);
+        words.chain([ring.clone().into_os_string()]).collect::<Vec<_>>()
+    };
+    let listed = run(house, 0, keys(&["add", "--json"])).await?;
+    let id = serde_json::from_str::<Value>(&listed).ok().and_then(|added| added["key"].as_u64());
+    let id = id.with_context(|| format!("`hawser keys add` said {listed}"))?.to_string();
     tokio::time::sleep(RING_READ).await;
-    run(house, 0, arguments("activate")).await?;
+    run(house, 0, keys(&["activate", &id])).await?;
     world.timeline.end(begun);
     Ok(())
 }
@@ -152,7 +158,8 @@ async fn revoke(house: &House, world: &Arc<World>, node: usize, random: &mut Ran
     let (owner, session) = random.pick(&sessions).cloned().context("there is no session")?;
     let begun = world.timeline.begin(Kind::Revocation, Touches::Nothing, format!("the session of {}", owner.who.name));
     session.ask_end();
-    let arguments = ["sessions", "revoke", "--yes", "--session", &session.id].map(OsString::from).to_vec();
+    let mut arguments = ["sessions", "revoke", "--yes"].map(OsString::from).to_vec();
+    arguments.extend(owner.who.selection());
     run(house, node, arguments).await?;
     session.confirm_end();
     one(&world.ledger.tally.sessions_ended);
@@ -162,12 +169,12 @@ async fn revoke(house: &House, world: &Arc<World>, node: usize, random: &mut Ran
 }
 
 /// Runs `hawser` beside a node.
-async fn run(house: &House, node: usize, arguments: Vec<OsString>) -> Result<()> {
+async fn run(house: &House, node: usize, arguments: Vec<OsString>) -> Result<String> {
     let mut command = Command::new(hawser_tests::hawser()?);
     command.args(&arguments).current_dir(house.node_folder(node)).env("HAWSER_DATA_DIR", "data").kill_on_drop(true);
     let output = tokio::time::timeout(COMMAND_LIMIT, command.output()).await.context("a command did not end")??;
     let shown: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`hawser {}`: {}", shown.join(" "), error.trim());
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

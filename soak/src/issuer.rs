@@ -34,6 +34,11 @@ impl Issuer {
         Ok(Arc::new(issuer))
     }
 
+    /// The issuer identifier.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Its entry in the configuration of a gateway.
     pub(crate) fn configuration(&self) -> Value {
         json!({ "issuer": self.url, "jwks_uri": format!("{}/jwks", self.url), "algorithms": ["ES256"] })

@@ -88,6 +88,7 @@ pub(crate) struct Tally {
     pub(crate) sessions_ended: AtomicU64,
     pub(crate) served_after_end: AtomicU64,
     pub(crate) logins_lost: AtomicU64,
+    pub(crate) logins_renewed: AtomicU64,
     pub(crate) streams_opened: AtomicU64,
     pub(crate) streams_resumed: AtomicU64,
     pub(crate) streams_lost: AtomicU64,

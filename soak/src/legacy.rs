@@ -17,6 +17,7 @@ use crate::owner::{Owner, Token};
 use crate::random::Random;
 use crate::session::{STALENESS, Session};
 use crate::settings::Part;
+use crate::timeline::Cause;
 use crate::world::{BACKENDS, Phase, World};
 
 const REVISION: &str = "2025-11-25";
@@ -193,7 +194,7 @@ impl Legacy {
                 Err(end) => end,
             };
             let again = match &end {
-                End::Status { status: 401, .. } => token.ends <= Instant::now(),
+                End::Status { status: 401, .. } => self.who.end_of(&token, &self.world) <= Instant::now(),
                 End::Status { status: 503, retry_after, .. } => *retry_after,
                 End::NotReached | End::Cut => true,
                 _ => false,
@@ -306,7 +307,7 @@ impl Legacy {
                 Err(end) => end,
             };
             let again = match &end {
-                End::Status { status: 401, .. } => token.ends <= Instant::now(),
+                End::Status { status: 401, .. } => self.who.end_of(&token, &self.world) <= Instant::now(),
                 End::Status { status: 503, retry_after, .. } => *retry_after,
                 End::NotReached | End::Cut => true,
                 _ => false,
@@ -326,11 +327,15 @@ impl Legacy {
     ) -> Verdict {
         let circumstances = Circumstances {
             backend,
-            token_ends: token.ends,
+            token_ends: self.who.end_of(token, &self.world),
             session_over: session.is_some_and(|session| session.may_be_over()),
             nodes: usize::from(self.world.settings.nodes),
         };
         let verdict = judge(attempt, circumstances, &self.world.timeline);
+        if matches!(attempt.end, End::Status { status: 404, .. }) && self.who.is_new_since(attempt.started) {
+            // What was begun as one client is not another's to go on with; the session stands.
+            return Verdict::LostCleanly(Cause::Store);
+        }
         if let (End::Status { status: 404, .. }, Some(session)) = (&attempt.end, session) {
             if matches!(verdict, Verdict::Lost(_)) {
                 one(&self.world.ledger.tally.sessions_lost);

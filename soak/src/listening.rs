@@ -132,9 +132,13 @@ pub(crate) async fn stand(legacy: &Legacy, mut random: Random) {
 async fn stand_in(legacy: &Legacy, session: &Arc<Session>, random: &mut Random) {
     let world = &legacy.world;
     let place = Place::take(world, &legacy.who.name, Some(session));
-    let mut last_event: Option<String> = None;
+    let (mut last_event, mut opened) = (None::<String>, Instant::now());
     while world.pause(AGAIN.0, AGAIN.1, random, &[Phase::Everything, Phase::Plain, Phase::Hold]).await {
         let mut attempt = Attempt::begin();
+        if legacy.who.is_new_since(opened) {
+            // The id is of a stream of another client.
+            (last_event, opened) = (None, attempt.started);
+        }
         let (token, reply) = legacy.stream(session, last_event.as_deref(), Instant::now() + HEAD).await;
         let end = match reply {
             Ok(reply) => {

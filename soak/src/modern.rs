@@ -112,7 +112,8 @@ impl Modern {
 
     pub(crate) fn judge(&self, attempt: &Attempt, token: &Token, backend: Option<usize>) -> Verdict {
         let nodes = usize::from(self.world.settings.nodes);
-        let circumstances = Circumstances { backend, token_ends: token.ends, session_over: false, nodes };
+        let circumstances =
+            Circumstances { backend, token_ends: self.who.end_of(token, &self.world), session_over: false, nodes };
         judge(attempt, circumstances, &self.world.timeline)
     }
 
@@ -202,7 +203,7 @@ impl Modern {
         loop {
             let (token, end) = self.ask("tools/call", retry, attempt, until).await;
             let again = match &end {
-                End::Status { status: 401, .. } => token.ends <= Instant::now(),
+                End::Status { status: 401, .. } => self.who.end_of(&token, &self.world) <= Instant::now(),
                 End::Status { status: 503, retry_after, .. } => *retry_after,
                 End::NotReached | End::Cut => true,
                 _ => false,

@@ -1,5 +1,6 @@
 //! Who somebody is, and the token that they show at the moment.
 
+use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use anyhow::{Context, Result};
 use hawser_probe::oauth::Grant;
 use serde_json::Value;
 
-use crate::exchange::{Attempt, End};
+use crate::exchange::{Attempt, End, Next, Reply};
 use crate::issuer::Issuer;
-use crate::judge::{Circumstances, Verdict, judge};
+use crate::judge::{Circumstances, Retry, Verdict, judge};
 use crate::ledger::{Op, one};
 use crate::random::Random;
 use crate::world::{Phase, World};
@@ -23,19 +24,43 @@ const AGAIN: (u64, u64) = (200, 600);
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) text: String,
+    pub(crate) made: Instant,
     pub(crate) ends: Instant,
 }
 
 impl Token {
     fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), ends: Instant::now() + TOKEN_LASTS }
+        let made = Instant::now();
+        Self { text: text.to_owned(), made, ends: made + TOKEN_LASTS }
+    }
+}
+
+/// A grant of the gateway's own authorization server.
+#[derive(Clone)]
+struct Login {
+    endpoint: String,
+    client: String,
+    resource: String,
+    refresh: String,
+    made: Instant,
+}
+
+impl Login {
+    fn new(grant: &Grant) -> Result<Self> {
+        Ok(Self {
+            endpoint: grant.discovered.server.token_endpoint.clone(),
+            client: grant.client.id.clone(),
+            resource: grant.discovered.resource.clone(),
+            refresh: grant.tokens.refresh.as_ref().context("no refresh token")?.expose().to_owned(),
+            made: Instant::now(),
+        })
     }
 }
 
 /// Where tokens come from.
 enum Source {
     /// The gateway's own authorization server: a grant whose refresh tokens are rotated.
-    Embedded { endpoint: String, client: String, resource: String, refresh: Mutex<String> },
+    Embedded(Mutex<Login>),
     /// Another issuer: a token is minted for each refresh.
     External { issuer: Arc<Issuer>, subject: String, audience: String },
 }
@@ -54,13 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Owner {
     /// Somebody who has logged in at the gateway.
     pub(crate) fn embedded(name: &str, grant: &Grant) -> Result<Self> {
-        let refresh = grant.tokens.refresh.as_ref().context("no refresh token")?.expose().to_owned();
-        let source = Source::Embedded {
-            endpoint: grant.discovered.server.token_endpoint.clone(),
-            client: grant.client.id.clone(),
-            resource: grant.discovered.resource.clone(),
-            refresh: Mutex::new(refresh),
-        };
+        let source = Source::Embedded(Mutex::new(Login::new(grant)?));
         let token = Mutex::new(Token::new(grant.tokens.access.expose()));
         Ok(Self { name: name.to_owned(), source, token })
     }
@@ -89,73 +108,111 @@ impl Owner {
 
     /// Refreshes once; whether there is a new token.
     async fn refresh(&self, world: &World) -> bool {
-        let Source::Embedded { endpoint, client, resource, refresh } = &self.source else {
-            return self.minted(world);
-        };
-        let before = lock(refresh).clone();
+        let Source::Embedded(login) = &self.source else { return self.minted(world) };
+        let before = lock(login).clone();
         let form = [
             ("grant_type", "refresh_token"),
-            ("refresh_token", before.as_str()),
-            ("client_id", client.as_str()),
-            ("resource", resource.as_str()),
+            ("refresh_token", before.refresh.as_str()),
+            ("client_id", before.client.as_str()),
+            ("resource", before.resource.as_str()),
         ];
         let mut attempt = Attempt::begin();
         let until = World::limit();
-        let end = match world.wire.send(world.wire.http().post(endpoint).form(&form), until).await {
+        let end = match world.wire.send(world.wire.http().post(&before.endpoint).form(&form), until).await {
             Ok(reply) => {
                 attempt.touch(reply.node);
-                self.answered(refresh, reply, until).await
+                self.answered(login, reply, until).await.err()
             }
-            Err(end) => Err(end),
+            Err(end) => Some(end),
         };
-        let (end, verdict) = match end {
-            Ok(()) => (End::Response(Value::Null), Some(Verdict::Succeeded)),
-            Err(end) => (end, None),
-        };
-        let attempt = attempt.end(end);
-        let circumstances = Circumstances {
-            backend: None,
-            token_ends: attempt.started,
-            session_over: false,
-            nodes: usize::from(world.settings.nodes),
-        };
-        let verdict = match (&attempt.end, verdict) {
-            (_, Some(verdict)) => verdict,
-            (End::Status { status: 400..=499, body, .. }, _) => {
+        // What the store has forgotten, a person has to say again: who they are.
+        let forgotten = world.timeline.emptied().is_some_and(|emptied| before.made < emptied);
+        let succeeded = end.is_none();
+        let attempt = attempt.end(end.unwrap_or(End::Response(Value::Null)));
+        let verdict = match &attempt.end {
+            _ if succeeded => Verdict::Succeeded,
+            End::Status { status: 400..=499, .. } if forgotten => {
+                self.log_in_again(world, login).await;
+                Verdict::Retried(Retry::Unauthorized)
+            }
+            End::Status { status: 400..=499, body, .. } => {
                 one(&world.ledger.tally.logins_lost);
                 Verdict::Lost(format!("the login is lost: {body}"))
             }
             // A refresh is safe to repeat: the successor of a token is one.
-            _ => match judge(&attempt, circumstances, &world.timeline) {
-                Verdict::LostCleanly(_) => Verdict::Retried(crate::judge::Retry::Unavailable),
+            _ => match judge(&attempt, self.circumstances(world, &attempt), &world.timeline) {
+                Verdict::LostCleanly(_) => Verdict::Retried(Retry::Unavailable),
                 verdict => verdict,
             },
         };
         world.ledger.settle(Op::Refresh, &self.name, &attempt, &verdict, &world.timeline);
-        verdict == Verdict::Succeeded
+        succeeded
     }
 
-    async fn answered(
-        &self,
-        refresh: &Mutex<String>,
-        mut reply: crate::exchange::Reply,
-        until: Instant,
-    ) -> Result<(), End> {
+    fn circumstances(&self, world: &World, attempt: &Attempt) -> Circumstances {
+        let nodes = usize::from(world.settings.nodes);
+        Circumstances { backend: None, token_ends: attempt.started, session_over: false, nodes }
+    }
+
+    async fn answered(&self, login: &Mutex<Login>, mut reply: Reply, until: Instant) -> Result<(), End> {
         if reply.status != 200 {
             return Err(reply.refusal(until).await);
         }
         let tokens = match reply.next(until).await {
-            crate::exchange::Next::Message(tokens) => tokens,
-            crate::exchange::Next::Silence => return Err(End::Silence),
+            Next::Message(tokens) => tokens,
+            Next::Silence => return Err(End::Silence),
             _ => return Err(End::Cut),
         };
         let text = |name: &str| tokens.get(name).and_then(Value::as_str).map(str::to_owned);
         let Some(access) = text("access_token") else { return Err(End::Truncated) };
         if let Some(next) = text("refresh_token") {
-            *lock(refresh) = next;
+            lock(login).refresh = next;
         }
         *lock(&self.token) = Token::new(&access);
         Ok(())
+    }
+
+    async fn log_in_again(&self, world: &World, login: &Mutex<Login>) {
+        match world.logins.again(world.wire.url(), &self.name, world.timeline.emptied()).await {
+            Ok(grant) => match Login::new(&grant) {
+                Ok(made) => {
+                    *lock(login) = made;
+                    *lock(&self.token) = Token::new(grant.tokens.access.expose());
+                    one(&world.ledger.tally.logins_renewed);
+                }
+                Err(error) => world.ledger.wrong_now(&self.name, &format!("{error:#}"), &world.timeline),
+            },
+            // Tried again with the next refresh; somewhere else something may be wrong as well.
+            Err(error) => {
+                if world.timeline.quiet(Instant::now(), Instant::now()) {
+                    world.ledger.wrong_now(&self.name, &format!("cannot log in again: {error:#}"), &world.timeline);
+                }
+            }
+        }
+    }
+
+    /// How an administrator names them: flags of `hawser sessions`.
+    pub(crate) fn selection(&self) -> Vec<OsString> {
+        match &self.source {
+            Source::Embedded(_) => ["--principal".into(), format!("user:{}", self.name).into()].into(),
+            Source::External { issuer, subject, .. } => {
+                ["--principal", subject, "--issuer", issuer.url()].map(OsString::from).into()
+            }
+        }
+    }
+
+    /// Whether somebody logged in anew since: as another client, to whom what the first one was in the middle of does not belong.
+    pub(crate) fn is_new_since(&self, at: Instant) -> bool {
+        matches!(&self.source, Source::Embedded(login) if lock(login).made > at)
+    }
+
+    /// When a token is good no more: at its end, or when the keys that it was signed with are forgotten.
+    pub(crate) fn end_of(&self, token: &Token, world: &World) -> Instant {
+        let forgotten = world.timeline.emptied().filter(|emptied| token.made < *emptied);
+        match (&self.source, forgotten) {
+            (Source::Embedded(_), Some(forgotten)) => forgotten.min(token.ends),
+            _ => token.ends,
+        }
     }
 
     fn minted(&self, world: &World) -> bool {

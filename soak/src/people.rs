@@ -1,10 +1,13 @@
 //! Everybody who takes part, logged in before anything begins.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
+use hawser_probe::oauth::Grant;
 use hawser_tests::Person;
+use tokio::runtime::Handle;
 use url::Url;
 
 use crate::issuer::Issuer;
@@ -63,6 +66,31 @@ pub(crate) async fn log_in(url: &Url, names: &[String]) -> Result<Vec<Arc<Owner>
     let mut all: Vec<_> = try_join_all(groups).await?.into_iter().flatten().collect();
     all.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(all)
+}
+
+/// People who log in once more, in the middle of a run: one of them registers a client, and the others use it too.
+#[derive(Clone, Default)]
+pub(crate) struct Logins(Arc<Mutex<Option<(Instant, Person)>>>);
+
+impl Logins {
+    /// Logs in `name`, at a client that was registered after `emptied`.
+    pub(crate) async fn again(&self, url: &Url, name: &str, emptied: Option<Instant>) -> Result<Grant> {
+        let (shared, url, name) = (Arc::clone(&self.0), url.clone(), name.to_owned());
+        let runtime = Handle::current();
+        // A thread of its own: they go one after the other, and what a login is made of does not move between threads.
+        let login = move || {
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, first)) = shared.as_ref().filter(|(registered, _)| Some(*registered) >= emptied) {
+                return Ok(runtime.block_on(first.same_client_for(&name))?.grant().clone());
+            }
+            let registered = Instant::now();
+            let person = runtime.block_on(Person::log_in(&url, &name))?;
+            let grant = person.grant().clone();
+            *shared = Some((registered, person));
+            Ok(grant)
+        };
+        tokio::task::spawn_blocking(login).await?
+    }
 }
 
 /// Somebody known to the external issuer.

@@ -53,12 +53,13 @@ pub(crate) struct Report {
 /// The tallies by the names that the report gives them.
 pub(crate) fn counts(ledger: &Ledger) -> BTreeMap<&'static str, u64> {
     let tally = &ledger.tally;
-    let all: [(&str, &AtomicU64); 17] = [
+    let all: [(&str, &AtomicU64); 18] = [
         ("sessions opened", &tally.sessions_opened),
         ("sessions ended", &tally.sessions_ended),
         ("sessions lost", &tally.sessions_lost),
         ("served after their end", &tally.served_after_end),
         ("logins lost", &tally.logins_lost),
+        ("logins renewed after a flush", &tally.logins_renewed),
         ("streams opened", &tally.streams_opened),
         ("streams resumed", &tally.streams_resumed),
         ("streams lost", &tally.streams_lost),

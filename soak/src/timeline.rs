@@ -122,6 +122,11 @@ impl Timeline {
         any(AFTERMATH, &|touches| matches!(touches, Touches::Store(_))).then_some(Cause::Store)
     }
 
+    /// When the store last forgot everything.
+    pub(crate) fn emptied(&self) -> Option<Instant> {
+        self.faults().iter().rev().find(|fault| fault.kind == Kind::StoreFlush).map(|fault| fault.from)
+    }
+
     /// Whether nothing can be felt of any fault between these times.
     pub(crate) fn quiet(&self, from: Instant, to: Instant) -> bool {
         let faults = self.faults();

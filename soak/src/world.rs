@@ -11,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::legacy::Legacy;
 use crate::listening::Listener;
 use crate::loot::Loot;
+use crate::people::Logins;
 use crate::random::Random;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -45,6 +46,7 @@ pub(crate) struct World {
     listeners: Mutex<Vec<Arc<Listener>>>,
     legacies: Mutex<Vec<Arc<Legacy>>>,
     numbers: AtomicU64,
+    pub(crate) logins: Logins,
     /// Calls that succeeded in the phase of plain calls.
     pub(crate) plain_calls: AtomicU64,
 }
@@ -61,6 +63,7 @@ impl World {
             listeners: Mutex::default(),
             legacies: Mutex::default(),
             numbers: AtomicU64::new(1),
+            logins: Logins::default(),
             plain_calls: AtomicU64::new(0),
         })
     }
