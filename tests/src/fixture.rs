@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use url::Url;
@@ -46,6 +46,15 @@ pub struct Fixture {
 }
 
 impl Fixture {
+    /// How often the fixture began and carried out the side effect of this key.
+    pub async fn effects(&self, key: &str) -> Result<(u64, u64)> {
+        let counts: Value = reqwest::get(self.url().join("/counts")?).await?.json().await?;
+        let effects = counts.get("effects").context("no effects")?;
+        ensure!(effects.is_object(), "{counts}");
+        let number = |name: &str| effects[key][name].as_u64().unwrap_or_default();
+        Ok((number("begun"), number("done")))
+    }
+
     /// Starts one on a free port.
     pub async fn start(speaks: Speaks) -> Result<Self> {
         let mut command = Command::new(places::sibling("everything")?);

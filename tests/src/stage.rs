@@ -1,7 +1,7 @@
 //! The usual stage: a gateway with users, in front of one fixture of chosen eras under its own names, everything that
 //! passes on both sides kept.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -70,10 +70,6 @@ impl Stage {
 
     /// How often the fixture began and carried out the side effect of this key.
     pub async fn effects(&self, key: &str) -> Result<(u64, u64)> {
-        let counts: Value = reqwest::get(self.fixture.url().join("/counts")?).await?.json().await?;
-        let effects = counts.get("effects").context("no effects")?;
-        ensure!(effects.is_object(), "{counts}");
-        let number = |name: &str| effects[key][name].as_u64().unwrap_or_default();
-        Ok((number("begun"), number("done")))
+        self.fixture.effects(key).await
     }
 }

@@ -10,6 +10,7 @@
     reason = "in a test, what fails to unwrap is the failure to report"
 )]
 
+mod across_nodes;
 mod administration;
 mod answers;
 mod bad_backends;
