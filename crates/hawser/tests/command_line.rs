@@ -64,9 +64,11 @@ fn programs_get_json_on_stdout() {
     let output = run(folder.path(), &["config", "check", "--json"]);
     assert_eq!(output.status.code(), Some(78));
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let help = "expected `file`, `memory`, or a server: `redis://user:password@host:6379/0`, \
+        `redis+sentinel://host:26379,host:26379/NAME` or `redis+cluster://host:6379,host:6379` (`rediss` for TLS), \
+        or a reference to that: `env:NAME`, `file:PATH`";
     let problem = serde_json::json!({
-        "line": 1, "column": 8, "flag": null,
-        "message": "`store` cannot be `redis`", "help": "expected `file` or `memory`",
+        "line": 1, "column": 8, "flag": null, "message": "`store` cannot be `redis`", "help": help,
     });
     assert_eq!(answer, serde_json::json!({"ok": false, "file": "hawser.yaml", "problems": [problem]}));
     assert_eq!(text(&output.stderr), "");
