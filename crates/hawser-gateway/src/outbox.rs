@@ -131,11 +131,11 @@ impl Outbox {
         self.lock().streams.iter().any(|stream| self.log.lag(stream.stream).is_some())
     }
 
-    /// The client that reads the newest stream; `None` if none is read.
-    pub(crate) fn listener(&self) -> Option<Option<String>> {
+    /// Whose credential reads the newest stream; `None` if none is read.
+    pub(crate) fn listener(&self) -> Option<Credential> {
         let state = self.lock();
         let read = state.streams.iter().rev().find(|stream| self.log.lag(stream.stream).is_some());
-        read.map(|stream| stream.credential.client_id.clone())
+        read.map(|stream| stream.credential.clone())
     }
 
     /// Takes what is kept for a client that has no stream open here.

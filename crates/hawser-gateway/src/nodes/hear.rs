@@ -36,8 +36,8 @@ fn take(session: &Arc<Session>, nodes: &Nodes, from: NodeName, told: Told) {
             }
         }
         Told::WhoListens => {
-            if let Some(client_id) = session.present_work().and_then(|work| work.outbox.listener()) {
-                nodes.tell(from, session.key(), Told::Listens { client_id });
+            if let Some(listener) = session.present_work().and_then(|work| work.outbox.listener()) {
+                nodes.tell(from, session.key(), Told::Listens { client_id: listener.client_id });
             }
         }
         Told::Message { message } => put_message(session, &message),

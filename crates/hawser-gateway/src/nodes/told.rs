@@ -71,7 +71,7 @@ impl Line {
         let line = WrittenLine {
             to: self.to.map(|node| node.to_string()),
             session: self.session.to_hex(),
-            told: self.told.clone().to_written(),
+            told: self.told.clone().into_written(),
         };
         // Strings, numbers and JSON that is valid already always serialise; nobody could read an empty message.
         serde_json::to_vec(&line).unwrap_or_default().into()
@@ -86,7 +86,7 @@ impl Line {
 }
 
 impl Told {
-    fn to_written(self) -> Written {
+    fn into_written(self) -> Written {
         match self {
             Self::Listens { client_id } => Written::Listens { client_id },
             Self::WhoListens => Written::WhoListens {},
