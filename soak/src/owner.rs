@@ -72,6 +72,12 @@ pub(crate) struct Owner {
     token: Mutex<Token>,
 }
 
+/// Under which a refresh is made: no session and no backend can be why it failed.
+fn circumstances(world: &World, attempt: &Attempt) -> Circumstances {
+    let nodes = usize::from(world.settings.nodes);
+    Circumstances { backend: None, token_ends: attempt.started, session_over: false, nodes }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -140,18 +146,13 @@ impl Owner {
                 Verdict::Lost(format!("the login is lost: {body}"))
             }
             // A refresh is safe to repeat: the successor of a token is one.
-            _ => match judge(&attempt, self.circumstances(world, &attempt), &world.timeline) {
+            _ => match judge(&attempt, circumstances(world, &attempt), &world.timeline) {
                 Verdict::LostCleanly(_) => Verdict::Retried(Retry::Unavailable),
                 verdict => verdict,
             },
         };
         world.ledger.settle(Op::Refresh, &self.name, &attempt, &verdict, &world.timeline);
         succeeded
-    }
-
-    fn circumstances(&self, world: &World, attempt: &Attempt) -> Circumstances {
-        let nodes = usize::from(world.settings.nodes);
-        Circumstances { backend: None, token_ends: attempt.started, session_over: false, nodes }
     }
 
     async fn answered(&self, login: &Mutex<Login>, mut reply: Reply, until: Instant) -> Result<(), End> {
