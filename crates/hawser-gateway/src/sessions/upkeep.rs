@@ -2,7 +2,7 @@
 //! is over is written again where the store has lost it.
 //!
 //! One loop does it, in small batches, so that neither a request nor the store waits for it. While the store cannot be reached it
-//! tries once a second.
+//! tries once a second, however much comes in meanwhile; what is more than it can hold is asked for again by the next request.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hawser_store::{StoreError, Told};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::announced::Announced;
@@ -22,7 +22,7 @@ use super::{Sessions, row};
 use crate::record::{self, Anew, StoredSession};
 use crate::session::Session;
 
-/// Most errands that wait.
+/// Most errands that wait, and most of each kind that are taken over.
 const ERRANDS_MAX: usize = 4096;
 /// Most of each kind of work that is done at the same time.
 const BATCH: usize = 32;
@@ -71,32 +71,39 @@ impl Upkeep {
 }
 
 /// What is left to do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Left {
     /// And whether it is to be told even if the store has it.
     over: VecDeque<(Over, bool)>,
     notes: Vec<Arc<Session>>,
-    /// Those that were used last come last, and are taken first.
+    /// Those whose requests asked for it.
+    asked: Vec<Arc<Session>>,
+    /// All of them, after something was missed. Those that were used last come last, and are taken first.
     checks: Vec<Arc<Session>>,
     /// The store could not be reached a moment ago.
     failed: bool,
+    /// When the next batch begins. Errands that come in do not put it off.
+    due: Instant,
 }
 
 impl Left {
+    fn new() -> Self {
+        let (notes, asked, checks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { over: VecDeque::new(), notes, asked, checks, failed: false, due: Instant::now() }
+    }
+
     fn add(&mut self, errand: Errand) {
         match errand {
-            Errand::Note(session) => self.notes.push(session),
-            Errand::Check(session) => self.checks.push(session),
+            Errand::Note(session) if self.notes.len() < ERRANDS_MAX => self.notes.push(session),
+            Errand::Note(session) => session.not_stored(),
+            Errand::Check(session) if self.asked.len() < ERRANDS_MAX => self.asked.push(session),
+            Errand::Check(session) => session.checked.not_asked(),
             Errand::Owed(over) => self.over.push_front((over, true)),
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.over.is_empty() && self.notes.is_empty() && self.checks.is_empty()
-    }
-
-    const fn pause(&self) -> Duration {
-        if self.failed { RETRY } else { PAUSE }
+    fn len(&self) -> usize {
+        self.over.len() + self.notes.len() + self.asked.len() + self.checks.len()
     }
 }
 
@@ -146,13 +153,13 @@ impl Sessions {
     pub(crate) async fn upkeep(&self) {
         let waiting = self.upkeep.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut errands) = waiting else { return };
-        let mut left = Left::default();
+        let mut left = Left::new();
         loop {
             tokio::select! {
                 errand = errands.recv() => {
                     let Some(errand) = errand else { return };
                     left.add(errand);
-                    while let Some(errand) = errands.try_recv().ok().filter(|_| left.notes.len() < ERRANDS_MAX) {
+                    for errand in (0..ERRANDS_MAX).map_while(|_| errands.try_recv().ok()) {
                         left.add(errand);
                     }
                     if !left.failed {
@@ -160,7 +167,7 @@ impl Sessions {
                     }
                 }
                 () = self.upkeep.missed.notified() => self.plan(&mut left).await,
-                () = sleep(left.pause()), if !left.is_empty() => self.do_some(&mut left).await,
+                () = sleep_until(left.due), if left.len() > 0 => self.do_some(&mut left).await,
             }
         }
     }
@@ -185,18 +192,20 @@ impl Sessions {
 
     async fn do_some(&self, left: &mut Left) {
         let over: Vec<_> = left.over.drain(..left.over.len().min(BATCH)).collect();
-        let notes = left.notes.split_off(left.notes.len().saturating_sub(BATCH));
-        let checks = left.checks.split_off(left.checks.len().saturating_sub(BATCH));
+        let (notes, asked, checks) = (some(&mut left.notes), some(&mut left.asked), some(&mut left.checks));
         let settling = join_all(over.iter().map(|(over, owed)| self.settle(over, *owed)));
         let noting = join_all(notes.iter().map(|session| self.write(session, Anew::Use)));
+        let answering = join_all(asked.iter().map(|session| self.check(session)));
         let checking = join_all(checks.iter().map(|session| self.check(session)));
-        let (settled, written, looked_up) = futures_util::join!(settling, noting, checking);
-        let before = left.over.len() + left.notes.len() + left.checks.len();
+        let (settled, written, answered, looked_up) = futures_util::join!(settling, noting, answering, checking);
+        let before = left.len();
         // It may be written and not be told.
         left.over.extend(failed(over, &settled).map(|(over, _)| (over, true)));
         left.notes.extend(failed(notes, &written));
+        left.asked.extend(failed(asked, &answered));
         left.checks.extend(failed(checks, &looked_up));
-        left.failed = left.over.len() + left.notes.len() + left.checks.len() > before;
+        left.failed = left.len() > before;
+        left.due = Instant::now() + if left.failed { RETRY } else { PAUSE };
     }
 
     /// Looks a session up, and ends it here if it is over.
@@ -318,6 +327,11 @@ fn is_of(session: &Session, whose: &Whose) -> bool {
         Whose::Owner(owner) => session.owner().is_hex(owner),
         Whose::Endpoint(endpoint) => session.endpoint().path() == endpoint,
     }
+}
+
+/// The last few.
+fn some(of: &mut Vec<Arc<Session>>) -> Vec<Arc<Session>> {
+    of.split_off(of.len().saturating_sub(BATCH))
 }
 
 /// What is to be done again.

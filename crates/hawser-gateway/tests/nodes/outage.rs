@@ -138,3 +138,28 @@ async fn a_use_that_could_not_be_stored_is_stored_later() {
     world.settle().await;
     assert_eq!(world.row().await.1["last_used"].as_u64().unwrap(), before + IDLE.as_secs() / 2);
 }
+
+/// A busy node has something to note all the time. What waited for the store is done all the same.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_never_quiet_makes_up_for_an_outage() {
+    let world = World::new();
+    let here = world.node().await;
+    let (deleted, kept) = (world.open(&here, "alice").await, world.open(&here, "alice").await);
+    let busy = world.open(&here, "bob").await;
+    world.delete(&here, "alice", &deleted).await;
+    drop(here);
+    world.store.cut(true);
+    let there = world.node().await;
+    for session in [&deleted, &kept] {
+        assert_eq!(world.ping(&there, "alice", session).await, StatusCode::OK, "nobody can know");
+    }
+    for turn in 0..14 {
+        world.store.cut(turn < 4);
+        // Every use is to be noted, and one comes before the store would be tried again.
+        world.advance(IDLE / 15);
+        assert_eq!(world.ping(&there, "bob", &busy).await, StatusCode::OK);
+        tokio::time::sleep(STALE_MAX / 4).await;
+    }
+    assert_eq!(world.ping(&there, "alice", &deleted).await, StatusCode::NOT_FOUND);
+    assert_eq!(world.ping(&there, "alice", &kept).await, StatusCode::OK);
+}
