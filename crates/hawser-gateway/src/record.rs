@@ -130,13 +130,14 @@ impl SessionRecord {
         let Ok(found) = serde_json::from_slice::<Row>(found) else { return row_bytes(&row) };
         row.last_used = row.last_used.max(found.last_used);
         row.opened = found.opened.or(row.opened);
+        // Nobody's grant ever changes. Who made the session from its seal alone does not know it.
+        row.grant = found.grant.or(row.grant);
         row.rest = found.rest;
         if anew != Anew::Wishes {
             row.log_level = found.log_level;
             row.subscriptions = found.subscriptions;
         }
         if anew == Anew::Little {
-            row.grant = found.grant.or(row.grant);
             row.capabilities = found.capabilities.or(row.capabilities);
             row.client_info = found.client_info.or(row.client_info);
         }
@@ -342,6 +343,9 @@ mod tests {
         let mut little = record();
         little.grant = None;
         let written: Value = serde_json::from_slice(&little.over(&found, Anew::Little)).unwrap();
+        assert_eq!(written["grant"], "g");
+        // Whatever its client asks for in between: a revocation of the grant has to find it.
+        let written: Value = serde_json::from_slice(&little.over(&found, Anew::Wishes)).unwrap();
         assert_eq!(written["grant"], "g");
     }
 
