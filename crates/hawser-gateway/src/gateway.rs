@@ -358,7 +358,7 @@ impl Inner {
         let Some(last) = last else { return get.begin(&session) };
         let position = get.position(&session, last)?;
         if position.node != session.node()
-            && let Some(response) = self.resume_elsewhere(position.node, parts).await?
+            && let Some(response) = self.resume_elsewhere(&position, authenticated.principal(), parts).await?
         {
             return Ok(response);
         }

@@ -42,6 +42,7 @@ use crate::gate::Entered;
 use crate::nodes::Nodes;
 use crate::places::{Full, Place, Places};
 use crate::record::{self, Anew, SessionRecord, StoredSession};
+use crate::relay::EXCHANGES_MAX;
 use crate::session::{Session, SessionParts, Workshop};
 
 pub(crate) use pool::{PoolKey, Presence};
@@ -59,6 +60,8 @@ use upkeep::Upkeep;
 const SHARDS: usize = 64;
 /// How often a request tries to enter a session that is being set aside, should it be restored and set aside again.
 const ENTER_ATTEMPTS: usize = 4;
+/// Requests of one owner that may be on their way to other nodes.
+const BROUGHT_PER_OWNER: usize = 128;
 
 /// Whether a grant of the embedded authorization server still stands.
 #[async_trait]
@@ -94,6 +97,8 @@ pub(crate) struct Sessions {
     listening: Arc<Places>,
     /// Of calls that wait for their client's input.
     parked: Arc<Places>,
+    /// Of requests that are on their way to another node.
+    bringing: Arc<Places>,
     workshop: Arc<Workshop>,
     clients: Arc<ClientKinds>,
     grants: OpenedUnder,
@@ -169,6 +174,7 @@ impl Sessions {
             at_work: Places::new(config.policy.per_owner, config.policy.at_work),
             listening: Places::new(config.limits.listeners.owner, config.limits.listeners.total),
             parked: Places::new(config.limits.parked.owner, config.limits.parked.total),
+            bringing: Places::new(BROUGHT_PER_OWNER, EXCHANGES_MAX),
             workshop: Workshop::new(
                 &config.limits,
                 Allowance::new(config.limits.replay),

@@ -101,10 +101,16 @@ fn deliver_request(owner: &Arc<Session>, backend: usize, from: &BackendSession, 
         put_to_client(owner, backend, from, request, client_id, None).map(|put| (put.number, put.message))
     };
     let work = owner.work();
-    if owner.pass_question_on(elsewhere).is_none()
-        && work.outbox.send_with(to_stream).is_err()
-        && !work.in_flight.attach(backend, along)
-    {
+    // Where another node has the client's stream, or had it once, a question that comes during a call goes with the call: that is
+    // read for certain, and there a question may be as long as it is.
+    let is_put = if owner.listener_elsewhere().is_some() {
+        work.in_flight.attach(backend, along)
+            || owner.pass_question_on(elsewhere).is_some()
+            || work.outbox.send_with(to_stream).is_ok()
+    } else {
+        work.outbox.send_with(to_stream).is_ok() || work.in_flight.attach(backend, along)
+    };
+    if !is_put {
         decline(from, request.id.clone());
     }
 }

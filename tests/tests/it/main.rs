@@ -35,6 +35,7 @@ mod lists;
 mod logout;
 mod modern_edge;
 mod nodes;
+mod nodes_apart;
 mod outage;
 mod ownership;
 mod parked_calls;

@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use hawser_mcp::{Request as RpcRequest, Response as RpcResponse};
+use hawser_owner::Principal;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use tracing::debug;
 
 use super::Inner;
+use crate::claims::EventClaims;
+use crate::event_log::StreamKind;
 use crate::refusal::Rejection;
 use crate::relay::{NodeName, NotReached, Relayed};
 use crate::reply::{self, Body};
@@ -24,10 +27,11 @@ impl Inner {
     pub(super) async fn answer_elsewhere(
         &self,
         node: NodeName,
+        principal: &Principal,
         parts: &Parts,
         response: &RpcResponse,
     ) -> Result<Response<Body>, Rejection> {
-        match self.bring(node, parts, response.to_bytes()).await {
+        match self.bring(node, principal, parts, response.to_bytes()).await {
             Ok(response) => Ok(response),
             // A late answer is nobody's fault: the call ended first, with its node.
             Err(NotAnswered::Gone) => Ok(reply::empty(StatusCode::ACCEPTED)),
@@ -40,42 +44,59 @@ impl Inner {
     pub(super) async fn retry_elsewhere(
         &self,
         node: NodeName,
+        principal: &Principal,
         parts: &Parts,
         request: &RpcRequest,
     ) -> Result<Option<Response<Body>>, Rejection> {
-        match self.bring(node, parts, request.to_bytes()).await {
+        match self.bring(node, principal, parts, request.to_bytes()).await {
             Ok(response) => Ok(Some(response)),
             Err(NotAnswered::Gone) => Ok(None),
             Err(NotAnswered::NotNow) => Err(Rejection::Unavailable),
         }
     }
 
-    /// A GET that takes up a stream of another node. `None` if that is gone.
+    /// A GET that takes up a stream of another node. `None` if that is gone, or if it is a stream that belongs to no call and that
+    /// node does not serve it now, as when it drains: such a stream may begin anew here.
     pub(super) async fn resume_elsewhere(
         &self,
-        node: NodeName,
+        position: &EventClaims,
+        principal: &Principal,
         parts: &Parts,
     ) -> Result<Option<Response<Body>>, Rejection> {
-        match self.bring(node, parts, Bytes::new()).await {
+        let may_begin_anew = position.kind == StreamKind::Standing;
+        match self.bring(position.node, principal, parts, Bytes::new()).await {
+            Ok(response) if may_begin_anew && response.status() == StatusCode::SERVICE_UNAVAILABLE => Ok(None),
             Ok(response) => Ok(Some(response)),
             Err(NotAnswered::Gone) => Ok(None),
+            Err(NotAnswered::NotNow) if may_begin_anew => Ok(None),
             Err(NotAnswered::NotNow) => Err(Rejection::Unavailable),
         }
     }
 
     /// A message that nobody waits for the answer of.
-    pub(super) fn pass_on(&self, node: NodeName, parts: &Parts, message: Bytes) {
+    pub(super) fn pass_on(&self, node: NodeName, principal: &Principal, parts: &Parts, message: Bytes) {
         let (Some(relay), Some(relayed)) = (self.relay.clone(), Relayed::of(parts, message)) else { return };
+        let Ok(place) = self.sessions.bringing_place(principal) else {
+            return debug!("a message for another node was dropped: its sender has as many on their way as may be");
+        };
         tokio::spawn(async move {
+            let _place = place;
             if let Err(error) = relay.forward(node, relayed).await {
                 debug!(%error, "a message for another node was lost");
             }
         });
     }
 
-    async fn bring(&self, node: NodeName, parts: &Parts, body: Bytes) -> Result<Response<Body>, NotAnswered> {
+    async fn bring(
+        &self,
+        node: NodeName,
+        principal: &Principal,
+        parts: &Parts,
+        body: Bytes,
+    ) -> Result<Response<Body>, NotAnswered> {
         let relay = self.relay.as_ref().ok_or(NotAnswered::Gone)?;
         let relayed = Relayed::of(parts, body).ok_or(NotAnswered::Gone)?;
+        let _place = self.sessions.bringing_place(principal).map_err(|_| NotAnswered::NotNow)?;
         relay.forward(node, relayed).await.map_err(|error| {
             debug!(%error, "a request for another node was not answered");
             match error {

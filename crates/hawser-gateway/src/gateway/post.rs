@@ -109,7 +109,7 @@ impl Inner {
             return Err(Rejection::Unavailable);
         }
         if let Some(node) = modern::parked_at(&self.sessions, endpoint, &authenticated, &request)
-            && let Some(response) = self.retry_elsewhere(node, parts, &request).await?
+            && let Some(response) = self.retry_elsewhere(node, authenticated.principal(), parts, &request).await?
         {
             return Ok(response);
         }
@@ -178,12 +178,14 @@ impl Inner {
             }
             Message::Notification(notification) => {
                 if let Some(node) = dispatch::notification(&caller, &notification) {
-                    self.pass_on(node, parts, notification.to_bytes());
+                    self.pass_on(node, &caller.principal, parts, notification.to_bytes());
                 }
                 Ok(reply::empty(StatusCode::ACCEPTED))
             }
             Message::Response(response) => match dispatch::response(&caller, &response) {
-                Err(NotPending::Elsewhere(node)) => self.answer_elsewhere(node, parts, &response).await,
+                Err(NotPending::Elsewhere(node)) => {
+                    self.answer_elsewhere(node, &caller.principal, parts, &response).await
+                }
                 // A late answer is nobody's fault: the call ended first.
                 Ok(()) | Err(NotPending::Late) => Ok(reply::empty(StatusCode::ACCEPTED)),
                 Err(NotPending::Unknown) => {
@@ -218,12 +220,14 @@ impl Inner {
                 Ok(Message::Request(request)) => requests.push(request),
                 Ok(Message::Notification(notification)) => {
                     if let Some(node) = dispatch::notification(&caller, &notification) {
-                        self.pass_on(node, parts, notification.to_bytes());
+                        self.pass_on(node, &caller.principal, parts, notification.to_bytes());
                     }
                 }
                 Ok(Message::Response(response)) => match dispatch::response(&caller, &response) {
                     Ok(()) | Err(NotPending::Late) => {}
-                    Err(NotPending::Elsewhere(node)) => self.pass_on(node, parts, response.to_bytes()),
+                    Err(NotPending::Elsewhere(node)) => {
+                        self.pass_on(node, &caller.principal, parts, response.to_bytes());
+                    }
                     Err(NotPending::Unknown | NotPending::OtherClient) => {
                         let error =
                             ErrorObject::new(code::INVALID_REQUEST, "no request with this id waits for an answer");

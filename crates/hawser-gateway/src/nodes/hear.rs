@@ -22,7 +22,11 @@ impl Sessions {
             return;
         }
         if let Some(session) = self.live_session(line.session) {
-            take(&session, self.nodes(), from, line.told);
+            // An answer of one to who asked: a stream that was opened here meanwhile is newer, and so is one that was told to all.
+            let is_late = line.to.is_some() && matches!(line.told, Told::Listens { .. }) && is_settled(&session);
+            if !is_late {
+                take(&session, self.nodes(), from, line.told);
+            }
         }
     }
 }
@@ -74,6 +78,11 @@ fn take(session: &Arc<Session>, nodes: &Nodes, from: NodeName, told: Told) {
             tokio::spawn(async move { wishes::follow_subscription(&session, &backend, &uri, subscribed).await });
         }
     }
+}
+
+/// Whether it is known where the client listens.
+fn is_settled(session: &Session) -> bool {
+    session.listener_elsewhere().is_some() || session.present_work().is_some_and(|work| work.outbox.has_stream())
 }
 
 fn put_message(session: &Session, message: &RawJson) {

@@ -53,7 +53,7 @@ pub use self::request::Relayed;
 /// A node that does not say within this time that it has a request is not there.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(1);
 /// Requests that others answer for this node, and as many that this node answers for others.
-const EXCHANGES_MAX: usize = 2048;
+pub(crate) const EXCHANGES_MAX: usize = 2048;
 /// Pieces that may wait in each direction beyond the window that every exchange has: with those, 192 MiB in the worst case, if all
 /// clients stop reading in the middle of something large.
 const WIDER_MAX: usize = 4096;

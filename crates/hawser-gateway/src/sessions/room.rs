@@ -73,6 +73,12 @@ impl Sessions {
         self.parked.take(self.ring().local_owner(principal), principal.kind() != PrincipalKind::Anonymous)
     }
 
+    /// A place for one more request that is brought to another node. Until that answers, which a node that never was never does,
+    /// nobody takes the room of all others.
+    pub(crate) fn bringing_place(&self, principal: &Principal) -> Result<Place, Full> {
+        self.bringing.take(self.ring().local_owner(principal), principal.kind() != PrincipalKind::Anonymous)
+    }
+
     /// Gives up an idle child process of another session: of the same owner first, else of the one who has the most.
     pub(crate) fn take_an_idle_child(&self, except: &Session) -> Option<BackendSession> {
         let holders = self.workshop.with_children();
