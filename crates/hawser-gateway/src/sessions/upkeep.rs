@@ -2,7 +2,8 @@
 //! is over is written again where the store has lost it.
 //!
 //! One loop does it, in small batches, so that neither a request nor the store waits for it. While the store cannot be reached it
-//! tries once a second, however much comes in meanwhile; what is more than it can hold is asked for again by the next request.
+//! tries a few times a second, however much comes in meanwhile, so that what is over is known within a second of its return; what
+//! is more than it can hold is asked for again by the next request.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hawser_store::{StoreError, Told};
+use hawser_store::{StoreError, Told, Unavailable};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::announced::Announced;
@@ -29,7 +30,9 @@ const BATCH: usize = 32;
 /// Between two batches: at most about 6,000 look-ups a second.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Until the store is tried again that could not be reached.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(250);
+/// Longest look-up of one session: what is under way when the store comes back must not hold up the rest.
+const LOOKED_UP_WITHIN: Duration = Duration::from_millis(500);
 
 /// What is to be done about one session.
 #[derive(Debug)]
@@ -195,8 +198,8 @@ impl Sessions {
         let (notes, asked, checks) = (some(&mut left.notes), some(&mut left.asked), some(&mut left.checks));
         let settling = join_all(over.iter().map(|(over, owed)| self.settle(over, *owed)));
         let noting = join_all(notes.iter().map(|session| self.write(session, Anew::Use)));
-        let answering = join_all(asked.iter().map(|session| self.check(session)));
-        let checking = join_all(checks.iter().map(|session| self.check(session)));
+        let answering = join_all(asked.iter().map(|session| self.check_in_time(session)));
+        let checking = join_all(checks.iter().map(|session| self.check_in_time(session)));
         let (settled, written, answered, looked_up) = futures_util::join!(settling, noting, answering, checking);
         let before = left.len();
         // It may be written and not be told.
@@ -206,6 +209,11 @@ impl Sessions {
         left.checks.extend(failed(checks, &looked_up));
         left.failed = left.len() > before;
         left.due = Instant::now() + if left.failed { RETRY } else { PAUSE };
+    }
+
+    async fn check_in_time(&self, session: &Arc<Session>) -> Result<(), StoreError> {
+        let late = |_| StoreError::from(Unavailable { reason: "a look-up took too long".to_owned() });
+        timeout(LOOKED_UP_WITHIN, self.check(session)).await.map_err(late)?
     }
 
     /// Looks a session up, and ends it here if it is over.
