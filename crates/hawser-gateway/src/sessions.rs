@@ -328,7 +328,15 @@ impl Sessions {
         let idle_seconds = session.idle_seconds();
         // Unused here for too long. It may have been in use on another node.
         if now.since(session.last_used()).as_secs() > idle_seconds && self.config.store.is_shared() {
-            self.look_for_use(&session).await?;
+            match self.look_for_use(&session).await {
+                Ok(true) => {}
+                // As if this node did not hold it: the seal is enough, and it is looked up later.
+                Ok(false) | Err(StoreError::Unavailable(_)) => {
+                    session.used_elsewhere(now);
+                    session.checked.doubt();
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let standing = if session.is_terminated() {
             Standing::Terminated

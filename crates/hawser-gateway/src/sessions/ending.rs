@@ -153,12 +153,12 @@ impl Sessions {
         }
     }
 
-    /// Looks whether another node noted a later use of a session than is known here.
-    pub(super) async fn look_for_use(&self, session: &Arc<Session>) -> Result<(), StoreError> {
+    /// Looks whether another node noted a later use of a session than is known here. `false` if there is nothing to look at.
+    pub(super) async fn look_for_use(&self, session: &Arc<Session>) -> Result<bool, StoreError> {
         if session.is_pooled() {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(found) = self.config.store.get(&row(session.key())?).await? else { return Ok(()) };
+        let Some(found) = self.config.store.get(&row(session.key())?).await? else { return Ok(false) };
         match record::read(&found, session.owner(), session.endpoint().path()) {
             StoredSession::Live(stored) => {
                 let now = self.now();
@@ -167,7 +167,7 @@ impl Sessions {
             StoredSession::Terminated | StoredSession::Foreign => self.cut_off(session, "ended_elsewhere"),
             StoredSession::Newer => {}
         }
-        Ok(())
+        Ok(true)
     }
 }
 
