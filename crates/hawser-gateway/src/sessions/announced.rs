@@ -14,8 +14,10 @@ use crate::claims::SessionKey;
 pub(super) const JOURNAL: &str = "sessions";
 /// A message of another version is of another release: its meaning is looked up in the store.
 const VERSION: u32 = 1;
-/// Longest path, digest or grant in a message.
+/// Longest path or grant in a message.
 const TEXT_MAX: usize = 512;
+/// An owner's digest in hexadecimal.
+const DIGEST_CHARS: usize = 64;
 /// Most owners in a message: one per key of a ring.
 const OWNERS_MAX: usize = 64;
 
@@ -103,9 +105,9 @@ impl Announced {
                 (fits(&ended.owner) && fits(&ended.endpoint)).then_some(Self::Ended(key, ended))
             }
             (None, Some(RevokedMessage { owners, endpoints, before, until }), None) => {
-                // Digests are names of rows.
+                // Digests are names of rows: one that no row can have would be tried to write for ever.
                 let digest =
-                    |text: &String| text.len() <= TEXT_MAX && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                    |text: &String| text.len() == DIGEST_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
                 let few = owners.len() + endpoints.len() <= OWNERS_MAX;
                 let fit = few && owners.iter().all(digest) && endpoints.iter().all(fits);
                 let owners = owners.into_iter().map(Whose::Owner);
@@ -155,6 +157,8 @@ mod tests {
             serde_json::json!({ "v": 1, "something": "else" }),
             serde_json::json!({ "v": 1, "grant": long }),
             serde_json::json!({ "v": 1, "revoked": { "owners": ["a b"], "before": 1, "until": 2 } }),
+            serde_json::json!({ "v": 1, "revoked": { "owners": [""], "before": 1, "until": 2 } }),
+            serde_json::json!({ "v": 1, "revoked": { "owners": ["a".repeat(TEXT_MAX)], "before": 1, "until": 2 } }),
             serde_json::json!({ "v": 1, "revoked": { "owners": many, "before": 1, "until": 2 } }),
             serde_json::json!({ "v": 1, "ended": { "session": "12", "owner": "o", "endpoint": "/", "expires": 1 } }),
         ] {
