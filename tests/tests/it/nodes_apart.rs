@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, future, stream};
-use hawser_tests::{Answer, Legacy, Nodes, Speaks};
+use hawser_tests::{Answer, Legacy, Nodes, Speaks, until};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -83,6 +83,28 @@ async fn who_answers_nodes_that_never_were_keeps_nobody_from_others() -> Result<
     ensure!(flood.iter().all(Result::is_ok));
     ensure!(there.respond(&question, accept()).await? == 202);
     ensure!(text(&soon("no result", call.result()).await?) == "flooded was carried out 1 times");
+    Ok(())
+}
+
+/// A node that cannot be reached for a moment, since the store was away, still is there: what is said to it then is not lost.
+#[tokio::test]
+async fn an_answer_right_after_an_outage_reaches_its_node() -> Result<()> {
+    let mut nodes = Nodes::new(2, Speaks::Legacy).await?;
+    let alice = nodes.log_in("alice").await?;
+    let here = nodes.legacy_on(0, &alice, json!({ "elicitation": {} })).await?.at(&nodes.at(0)?);
+    let there = here.at(&nodes.at(1)?);
+    for round in 0..4 {
+        let mut call = here.request("tools/call", side_effect(&format!("round {round}"))).await?;
+        let question = call.expect("elicitation/create").await?["id"].clone();
+        ensure!(there.request("ping", json!({})).await?.status == 200);
+        nodes.store.stop().await?;
+        nodes.store.start_again().await?;
+        let taken = async || Ok((there.respond(&question, accept()).await? == 202).then_some(()));
+        until("the answer is taken", PATIENCE, taken).await?;
+        ensure!(
+            text(&soon("the answer is lost", call.result()).await?) == format!("round {round} was carried out 1 times")
+        );
+    }
     Ok(())
 }
 

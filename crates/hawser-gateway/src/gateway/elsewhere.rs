@@ -95,9 +95,17 @@ impl Inner {
         body: Bytes,
     ) -> Result<Response<Body>, NotAnswered> {
         let relay = self.relay.as_ref().ok_or(NotAnswered::Gone)?;
-        let relayed = Relayed::of(parts, body).ok_or(NotAnswered::Gone)?;
+        let relayed = Relayed::of(parts, body.clone()).ok_or(NotAnswered::Gone)?;
         let _place = self.sessions.bringing_place(principal).map_err(|_| NotAnswered::NotNow)?;
-        relay.forward(node, relayed).await.map_err(|error| {
+        let mut answered = relay.forward(node, relayed).await;
+        // A node that does not hear for a moment, as right after an outage of the store, has not ended. To say it twice does no
+        // harm: answers and parked calls are taken once, and streams are read from where the client is.
+        if matches!(answered, Err(NotReached::NoAnswer(_)))
+            && let Some(again) = Relayed::of(parts, body)
+        {
+            answered = relay.forward(node, again).await;
+        }
+        answered.map_err(|error| {
             debug!(%error, "a request for another node was not answered");
             match error {
                 NotReached::NoAnswer(_) | NotReached::Lost(_) => NotAnswered::Gone,
