@@ -9,6 +9,7 @@ mod exec;
 mod fuzz;
 mod real_parts;
 mod report;
+mod sim;
 mod soak;
 mod test;
 mod tools;
@@ -43,6 +44,8 @@ enum Task {
     Crowd(crowd::Options),
     /// Run every fuzz target for a bounded time.
     Fuzz(fuzz::Options),
+    /// Simulate nodes, owners, strangers and faults over one shared store, seed by seed.
+    Sim(sim::Options),
     /// Run three nodes with hundreds of owners while everything goes wrong; nothing may be lost.
     Soak(soak::Options),
 }
@@ -105,6 +108,11 @@ fn run(task: Task) -> Result<bool> {
             let mut report = Report::new("crowd");
             crowd::task(&workspace, &options, &mut report);
             report.finish(options.json())
+        }
+        Task::Sim(options) => {
+            let mut report = Report::new("sim");
+            let output = sim::run(&workspace, options, &mut report);
+            report.finish(output.json.as_deref())
         }
         Task::Soak(options) => {
             let mut report = Report::new("soak");

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::report::{Counts, Finding, Report, Status};
 use crate::tools::{DENY, NEXTEST};
 use crate::workspace::Workspace;
-use crate::{conformance, exec, real_parts};
+use crate::{conformance, exec, real_parts, sim};
 
 const LIMIT: Duration = Duration::from_mins(45);
 /// cargo-deny's arguments before the names of the checks.
@@ -41,6 +41,12 @@ const STEPS: &[Step] = &[
         about: "known vulnerabilities of the dependencies",
         needs: &["tools"],
         work: advisories,
+    },
+    Step {
+        name: "sim",
+        about: "simulated nodes over one store, with fixed and with fresh seeds",
+        needs: &["build"],
+        work: sim::step,
     },
     Step {
         name: "conformance",

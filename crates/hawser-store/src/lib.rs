@@ -38,4 +38,4 @@ pub use redb_file::{OpenError, RedbOptions, RedbStore};
 pub use redis_server::{OpenRedisError, RedisOptions, RedisOptionsError, RedisStore, RedisUrlError};
 pub use row::WallClock;
 pub use scan::{SCAN_ROWS_MAX, ScanCursor, ScanPage, UnknownCursor};
-pub use subscription::{Delivery, Subscription};
+pub use subscription::{Delivery, Feed, Subscription};

@@ -13,6 +13,32 @@ pub enum Delivery {
     Missed,
 }
 
+/// Where an adapter outside of this crate puts what its channels bring.
+#[derive(Clone, Debug)]
+pub struct Feed(broadcast::Sender<Delivery>);
+
+impl Feed {
+    /// Nobody listens yet. A receiver that is behind by more than `lag` deliveries loses the oldest and is told so.
+    pub fn new(lag: usize) -> Self {
+        Self(broadcast::Sender::new(lag.max(1)))
+    }
+
+    /// Brings something to all who listen now. Tells whether there are any.
+    pub fn send(&self, delivery: Delivery) -> bool {
+        self.0.send(delivery).is_ok()
+    }
+
+    /// Listens from now on.
+    pub fn subscribe(&self) -> Subscription {
+        Subscription(self.0.subscribe())
+    }
+
+    /// Whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+}
+
 /// A subscription to a channel: every message published after it was made, in order, and where some are missing.
 #[derive(Debug)]
 pub struct Subscription(broadcast::Receiver<Delivery>);

@@ -159,6 +159,7 @@ impl Sessions {
         let mut left = Left::new();
         loop {
             tokio::select! {
+                biased;
                 errand = errands.recv() => {
                     let Some(errand) = errand else { return };
                     left.add(errand);

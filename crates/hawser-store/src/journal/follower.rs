@@ -62,6 +62,7 @@ impl Follower {
             }
             let looks = self.shared || self.subscription.is_none();
             tokio::select! {
+                biased;
                 delivery = delivery(&mut self.subscription) => match delivery {
                     Some(Delivery::Message(framed)) => self.hear(framed),
                     // What was lost on the channel is still kept.

@@ -1,0 +1,288 @@
+//! What is true of every session, and which answers may follow from it.
+//!
+//! The rules:
+//!
+//! 1. A request of a non-owner gets the one refusal, always: same status, same body, whatever the state of the world.
+//! 2. A request of the owner gets its answer. It may get a 404 only if the session is over or may be over: ended, or its time
+//!    is up. It may get a 503 only if the node has not reached the store all the time of late.
+//! 3. A session that is known to be over is never served: at once by the node that ended it, and by every node that starts
+//!    later and reaches the store; by any other node from [`BOUND`] on after the end was announced and the node has reached the
+//!    store without fail. A node that could not reach the store, or has just started, has [`RECOVERY`] from when it can: what it
+//!    asked before is given up after two seconds, and asked again a second later. It was announced at once if the ending node reached the store throughout, otherwise when that has
+//!    reached it again for [`OWED`]; if it dies before, nodes that hold the session are not judged. A node that does not reach
+//!    the store may go on serving what the seal proves: the price of serving in an outage.
+//! 4. A store that was flushed has forgotten who ended. Of those whose end was asked for before, only the node that ended them is judged.
+//! 5. Nothing takes longer than a minute.
+//!
+//! An end counts as known when the gateway has confirmed it. From the moment that somebody asks for it until then, and for
+//! ever if the answer was lost or was a 503, the session may be over or not, and both answers are right.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::client::Came;
+use crate::counts::Counts;
+use crate::network::Network;
+use crate::node::{IDLE, LIFETIME};
+use crate::trace::Trace;
+
+/// How late the end of a session may be known to a node that reaches the store.
+pub const BOUND: Duration = Duration::from_secs(1);
+/// How late a node may announce what it could not announce at once, counted from when it reaches the store again.
+const OWED: Duration = Duration::from_secs(10);
+/// How late the rest may be: clocks differ, time is counted in seconds, memory is swept now and then.
+const SLACK: Duration = Duration::from_secs(15);
+/// How long a node may take to find out what it has missed, from when it reaches the store again.
+const RECOVERY: Duration = Duration::from_secs(4);
+
+/// What is known of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nobody has ended it.
+    Alive,
+    /// Somebody tried to end it, and nobody knows what came of it.
+    Unclear,
+    /// It was ended, by this start of this node.
+    Over {
+        /// When that was asked for: what the ending node wrote, it wrote from then on.
+        asked: Instant,
+        /// When that was confirmed.
+        since: Instant,
+        /// The node, and its start.
+        by: (usize, u64),
+        /// When it was certainly announced.
+        told: Option<Instant>,
+    },
+}
+
+/// One session.
+#[derive(Clone, Debug)]
+pub struct SessionFacts {
+    /// The handle.
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub owner: usize,
+    opened: Instant,
+    /// When its owner last used it in a way that every node can know.
+    noted: Instant,
+    known: Known,
+}
+
+/// Where and when something was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The node.
+    pub node: usize,
+    /// Its start.
+    pub start: u64,
+    /// When that was.
+    pub started: Instant,
+    /// When the request was sent.
+    pub at: Instant,
+}
+
+/// All that is known.
+pub struct Facts {
+    network: Arc<Network>,
+    trace: Arc<Trace>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: Vec<SessionFacts>,
+    refusal: Option<Bytes>,
+    counts: Counts,
+}
+
+impl Facts {
+    /// Nobody has opened anything.
+    pub fn new(network: Arc<Network>, trace: Arc<Trace>) -> Self {
+        Self { network, trace, state: Mutex::default() }
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    /// All sessions.
+    pub fn sessions(&self) -> Vec<SessionFacts> {
+        self.lock().sessions.clone()
+    }
+
+    /// An answer to `initialize`.
+    pub fn opened(&self, owner: usize, asking: &Asking, came: &Came) {
+        let Some((status, session)) = self.answered("initialize", asking, came) else { return };
+        match (status, session) {
+            (StatusCode::OK, Some(id)) => {
+                let mut state = self.lock();
+                state.counts.sessions += 1;
+                state.sessions.push(SessionFacts {
+                    id: id.into(),
+                    owner,
+                    opened: asking.at,
+                    noted: asking.at,
+                    known: Known::Alive,
+                });
+            }
+            (StatusCode::SERVICE_UNAVAILABLE, _) => self.unavailable("initialize", asking),
+            _ => self.trace.broken(&format!("initialize was answered with {status}")),
+        }
+    }
+
+    /// Somebody is about to end a session.
+    pub fn ending(&self, session: usize) {
+        self.change(session, |facts| {
+            if facts.known == Known::Alive {
+                facts.known = Known::Unclear;
+            }
+        });
+    }
+
+    /// The gateway has confirmed that a session is over.
+    pub fn ended(&self, session: usize, asking: &Asking) {
+        let (since, by) = (Instant::now(), (asking.node, asking.start));
+        let told = self.network.calm_since(asking.node).filter(|calm| *calm <= asking.at).map(|_| since);
+        self.change(session, |facts| {
+            if !matches!(facts.known, Known::Over { .. }) {
+                facts.known = Known::Over { asked: asking.at, since, by, told };
+            }
+        });
+    }
+
+    /// These starts of nodes run: what they owe, they announce as soon as they can.
+    pub fn running(&self, nodes: &BTreeSet<(usize, u64)>) {
+        let now = Instant::now();
+        for facts in &mut self.lock().sessions {
+            if let Known::Over { since, by, told: told @ None, .. } = &mut facts.known
+                && nodes.contains(by)
+                && self.network.calm_since(by.0).is_some_and(|calm| calm.max(*since) + OWED <= now)
+            {
+                *told = Some(now);
+            }
+        }
+    }
+
+    /// An answer to its owner.
+    pub fn owner(&self, session: usize, what: &str, asking: &Asking, came: &Came) {
+        let Some((status, _)) = self.answered(what, asking, came) else { return };
+        let Some(facts) = self.lock().sessions.get(session).cloned() else { return };
+        match status {
+            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
+                self.served(session, &facts, what, asking);
+            }
+            StatusCode::NOT_FOUND => {
+                self.lock().counts.over += 1;
+                if !may_be_over(&facts, asking.at, self.network.flushed()) {
+                    self.trace.broken(&format!("{what}: the owner of session {session} was refused, and it is alive"));
+                }
+            }
+            StatusCode::SERVICE_UNAVAILABLE => self.unavailable(what, asking),
+            _ => self.trace.broken(&format!("{what}: the owner of session {session} was answered with {status}")),
+        }
+    }
+
+    /// An answer to somebody else.
+    pub fn stranger(&self, session: usize, what: &str, asking: &Asking, came: &Came) {
+        let Some((status, _)) = self.answered(what, asking, came) else { return };
+        let Came::Answer { body, .. } = came else { return };
+        let mut state = self.lock();
+        state.counts.strangers += 1;
+        let same = state.refusal.get_or_insert_with(|| body.clone()) == body;
+        drop(state);
+        if status != StatusCode::NOT_FOUND {
+            self.trace.broken(&format!("{what}: a stranger at session {session} was answered with {status}"));
+        } else if !same {
+            self.trace.broken(&format!("{what}: a stranger at session {session} was told more than others"));
+        }
+    }
+
+    /// Whether a node must know by now that a session is over.
+    pub fn must_be_over(&self, session: usize, asking: &Asking) -> bool {
+        self.lock().sessions.get(session).is_some_and(|facts| self.must_refuse(facts, asking))
+    }
+
+    fn served(&self, session: usize, facts: &SessionFacts, what: &str, asking: &Asking) {
+        self.lock().counts.served += 1;
+        if self.must_refuse(facts, asking) {
+            self.trace.broken(&format!("{what}: session {session} is over and was served by node {}", asking.node));
+        }
+        if asking.at.duration_since(facts.opened) > LIFETIME + SLACK {
+            self.trace.broken(&format!("{what}: session {session} was served after its lifetime"));
+        }
+        // The store is told of a use once in a sixteenth of the idle time; where that fails, not again before the next is over.
+        let all_know = self.network.calm_since(asking.node).is_some_and(|since| since + IDLE / 16 <= asking.at);
+        if all_know {
+            self.change(session, |facts| facts.noted = facts.noted.max(asking.at));
+        }
+    }
+
+    /// Rules 3 and 4.
+    fn must_refuse(&self, facts: &SessionFacts, asking: &Asking) -> bool {
+        let Known::Over { asked, since, by, told } = facts.known else { return false };
+        if by == (asking.node, asking.start) {
+            return asking.at >= since;
+        }
+        if self.network.flushed().is_some_and(|flushed| flushed >= asked) {
+            return false;
+        }
+        let Some(calm) = self.network.calm_since(asking.node) else { return false };
+        if asking.started >= since && calm <= asking.started {
+            return asking.at >= since;
+        }
+        told.is_some_and(|told| asking.at >= (told + BOUND).max(calm.max(asking.started) + RECOVERY))
+    }
+
+    fn unavailable(&self, what: &str, asking: &Asking) {
+        self.lock().counts.unavailable += 1;
+        if self.network.calm_since(asking.node).is_some_and(|since| since + RECOVERY <= asking.at) {
+            self.trace.broken(&format!("{what}: node {} reaches the store and says that it cannot", asking.node));
+        }
+    }
+
+    fn answered(&self, what: &str, asking: &Asking, came: &Came) -> Option<(StatusCode, Option<String>)> {
+        match came {
+            Came::Answer { status, session, .. } => Some((*status, session.clone())),
+            Came::Lost => {
+                self.lock().counts.lost += 1;
+                None
+            }
+            Came::Stuck => {
+                self.trace.broken(&format!("{what}: node {} did not answer within a minute", asking.node));
+                None
+            }
+        }
+    }
+
+    /// A stream was opened.
+    pub fn stream(&self) {
+        self.lock().counts.streams += 1;
+    }
+
+    fn change(&self, session: usize, change: impl FnOnce(&mut SessionFacts)) {
+        if let Some(facts) = self.lock().sessions.get_mut(session) {
+            change(facts);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rule 2: whether a refusal is explained.
+fn may_be_over(facts: &SessionFacts, now: Instant, flushed: Option<Instant>) -> bool {
+    let aged = now.duration_since(facts.opened) + SLACK >= LIFETIME;
+    // The store is told of a use at most once in a sixteenth of the idle time, and of two at the same time one may be lost.
+    // A row that was lost says nothing until the next use that is due to be told: then the date of the seal counts.
+    let lost = flushed.is_some_and(|flushed| flushed + IDLE / 8 >= facts.noted);
+    let noted = if lost { facts.opened } else { facts.noted };
+    let idle = now.duration_since(noted) + IDLE / 8 + SLACK >= IDLE;
+    facts.known != Known::Alive || aged || idle
+}
