@@ -8,8 +8,8 @@
 //! 3. A session that is known to be over is never served: at once by the node that ended it, and by every node that starts
 //!    later and reaches the store; by any other node from [`BOUND`] on after the end was announced and the node has reached the
 //!    store without fail. A node that could not reach the store, or has just started, has [`RECOVERY`] from when it can: what it
-//!    asked before is given up after two seconds, and asked again a second later. It was announced at once if the ending node reached the store throughout, otherwise when that has
-//!    reached it again for [`OWED`]; if it dies before, nodes that hold the session are not judged. A node that does not reach
+//!    asked before is given up after half a second. It was announced at once if the ending node reached the store throughout,
+//!    otherwise when that has reached it again for [`OWED`]; if it dies before, nodes that hold the session are not judged. A node that does not reach
 //!    the store may go on serving what the seal proves: the price of serving in an outage.
 //! 4. A store that was flushed has forgotten who ended. Of those whose end was asked for before, only the node that ended them is judged.
 //! 5. Nothing takes longer than a minute.
@@ -38,7 +38,7 @@ const OWED: Duration = Duration::from_secs(10);
 /// How late the rest may be: clocks differ, time is counted in seconds, memory is swept now and then.
 const SLACK: Duration = Duration::from_secs(15);
 /// How long a node may take to find out what it has missed, from when it reaches the store again.
-const RECOVERY: Duration = Duration::from_secs(4);
+const RECOVERY: Duration = Duration::from_secs(2);
 
 /// What is known of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
