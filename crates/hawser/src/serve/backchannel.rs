@@ -12,7 +12,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use hawser_gateway::{Gateway, Selection};
 use hawser_identity::{Authenticator, Logout, LogoutError};
-use hawser_store::{Key, Store, StoreError};
+use hawser_store::{Key, Store, StoreError, Unavailable};
 use serde_json::json;
 use tracing::{debug, error, info, warn};
 use url::form_urlencoded;
@@ -53,9 +53,16 @@ impl BackChannel {
         Router::new().route(PATH, post(log_out)).with_state(self)
     }
 
-    async fn act(&self, request: Request) -> Result<(), Failed> {
+    /// Acts on a token, whether or not its issuer waits for the answer: a token that is used up and not acted on would be a logout
+    /// that nobody can send again.
+    async fn act(self, request: Request) -> Result<(), Failed> {
         let body = form(request).await?;
-        let logout = self.authenticator.logout_token(token(&body)?.as_ref()).await.map_err(Failed::Token)?;
+        let acted = tokio::spawn(async move { self.carry_out(&body).await }).await;
+        acted.unwrap_or_else(|error| Err(Failed::Store(Unavailable { reason: error.to_string() }.into())))
+    }
+
+    async fn carry_out(&self, body: &[u8]) -> Result<(), Failed> {
+        let logout = self.authenticator.logout_token(token(body)?.as_ref()).await.map_err(Failed::Token)?;
         let used = Key::new(FAMILY, &logout.id).map_err(|_| Failed::Request("the token has no usable id"))?;
         self.use_up(&used, &logout).await?;
         let selection = Selection::Owner(logout.principal);
