@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(50);
 const BODY_LIMIT: usize = 16 << 20;
 /// How much of an answer is told when something is wrong with it.
 const SHOWN: usize = 240;
+/// How many steps of one attempt are told.
+const TRAIL: usize = 24;
 
 /// How an exchange ended.
 #[derive(Clone, Debug)]
@@ -34,8 +36,8 @@ pub(crate) enum End {
     },
     /// No node could be connected to: nothing was sent.
     NotReached,
-    /// The connection broke before there was a response.
-    Cut,
+    /// The connection to this node, if it is known, broke before there was a response.
+    Cut(Option<usize>),
     /// The answer ended as if it were complete, without a response.
     Truncated,
     /// Nothing came for too long.
@@ -49,12 +51,37 @@ pub(crate) struct Attempt {
     pub(crate) ended: Instant,
     pub(crate) nodes: Vec<usize>,
     pub(crate) end: End,
+    /// What happened on the way, to be told if it is lost.
+    pub(crate) trail: Vec<String>,
 }
 
 impl Attempt {
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
-        Self { started: now, ended: now, nodes: Vec::new(), end: End::NotReached }
+        Self { started: now, ended: now, nodes: Vec::new(), end: End::NotReached, trail: Vec::new() }
+    }
+
+    /// Notes what happened just now.
+    pub(crate) fn note(&mut self, what: &str) {
+        if self.trail.len() < TRAIL {
+            self.trail.push(format!("{:.2} s {what}", self.started.elapsed().as_secs_f64()));
+        }
+    }
+
+    /// This node answered, or failed to.
+    pub(crate) fn answered(&mut self, what: &str, reply: &Result<Reply, End>) {
+        match reply {
+            Ok(reply) => {
+                self.touch(reply.node);
+                self.note(&format!("{what}: {} of node {:?}", reply.status, reply.node));
+            }
+            Err(end) => {
+                if let End::Cut(node) = end {
+                    self.touch(*node);
+                }
+                self.note(&format!("{what}: {end:?}"));
+            }
+        }
     }
 
     /// This node had to do with it.
@@ -65,6 +92,9 @@ impl Attempt {
     }
 
     pub(crate) fn end(mut self, end: End) -> Self {
+        if let End::Cut(node) = end {
+            self.touch(node);
+        }
         (self.ended, self.end) = (Instant::now(), end);
         self
     }
@@ -149,10 +179,10 @@ impl Wire {
     /// Waits for the head of the answer.
     pub(crate) async fn send(&self, request: RequestBuilder, until: Instant) -> Result<Reply, End> {
         let sent = tokio::time::timeout_at(until.into(), request.send()).await;
-        let response = sent.map_err(|_| End::Silence)?.map_err(|_| End::Cut)?;
+        let response = sent.map_err(|_| End::Silence)?.map_err(|_| End::Cut(None))?;
         let reply = Reply::new(response);
         if reply.status == 502 {
-            return Err(if reply.node.is_some() { End::Cut } else { End::NotReached });
+            return Err(if reply.node.is_some() { End::Cut(reply.node) } else { End::NotReached });
         }
         Ok(reply)
     }
@@ -245,7 +275,7 @@ impl Reply {
                 End::Status { status: self.status, retry_after, body }
             }
             Err(Next::Silence) => End::Silence,
-            Err(_) => End::Cut,
+            Err(_) => End::Cut(self.node),
         }
     }
 }

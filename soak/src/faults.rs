@@ -12,6 +12,7 @@ use crate::house::House;
 use crate::ledger::one;
 use crate::link::Weather;
 use crate::plan::{Kind, Planned};
+use crate::program::Stopped;
 use crate::random::Random;
 use crate::timeline::Touches;
 use crate::world::{BACKENDS, World};
@@ -83,10 +84,11 @@ async fn one_fault(planned: &Planned, house: &mut House, world: &Arc<World>, ran
         Kind::RollingRestart => {
             for node in 0..house.nodes() {
                 let begun = timeline.begin(kind, Touches::Drained(node), format!("node {node}"));
-                let asked = Instant::now();
-                if !house.stop_node(node).await? {
-                    let what = format!("node {node} did not stop well in {} s", asked.elapsed().as_secs());
-                    world.ledger.wrong_now("nodes", &what, timeline);
+                match house.stop_node(node).await? {
+                    Stopped::Well => one(&world.ledger.tally.drained),
+                    // Calls whose clients gave them up wait for them until the end.
+                    Stopped::CutOff => one(&world.ledger.tally.drained_with_calls),
+                    Stopped::Killed => world.ledger.wrong_now("nodes", &format!("node {node} does not stop"), timeline),
                 }
                 house.start_node(node).await?;
                 timeline.end(begun);

@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 /// Which node an answer is from.
@@ -28,6 +28,8 @@ pub(crate) const NODE: &str = "x-soak-node";
 /// How often nodes are asked whether they want work, and how long that may take.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// Shorter than nodes keep idle connections: none is used that its node is just closing.
+const KEPT_IDLE: Duration = Duration::from_secs(5);
 const BODY_LIMIT: usize = 8 << 20;
 
 type Body = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -58,7 +60,10 @@ impl Front {
         let address = listener.local_addr()?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(KEPT_IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
         let shared = Arc::new(Shared { nodes: RwLock::default(), next: AtomicUsize::new(0), client });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {

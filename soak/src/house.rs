@@ -15,7 +15,7 @@ use crate::effects::Effects;
 use crate::front::Front;
 use crate::issuer::Issuer;
 use crate::owner::TOKEN_LASTS;
-use crate::program::Program;
+use crate::program::{Program, Stopped};
 use crate::store_server::SharedStore;
 use crate::world::BACKENDS;
 
@@ -136,8 +136,8 @@ impl House {
         killed
     }
 
-    /// SIGTERM, and waits; whether it stopped by itself, and well.
-    pub(crate) async fn stop_node(&mut self, node: usize) -> Result<bool> {
+    /// SIGTERM, and waits.
+    pub(crate) async fn stop_node(&mut self, node: usize) -> Result<Stopped> {
         let stopped = self.nodes.get_mut(node).context("no such node")?.program.stop(STOP_LIMIT).await;
         self.note_pids();
         stopped

@@ -79,7 +79,7 @@ pub(crate) fn judge(attempt: &Attempt, circumstances: Circumstances, timeline: &
             Some(_) => Verdict::Retried(Retry::Unavailable),
             None => Verdict::Lost("no node could be connected to, and none was stopped".to_owned()),
         },
-        End::Cut => cleanly("the connection broke"),
+        End::Cut(_) => cleanly("the connection broke"),
         End::Truncated => Verdict::Lost("the answer ended without a response, as if it were complete".to_owned()),
         End::Silence => {
             let seconds = attempt.ended.saturating_duration_since(attempt.started).as_secs();
@@ -129,7 +129,7 @@ mod tests {
             status(500, false),
             status(503, true),
             End::NotReached,
-            End::Cut,
+            End::Cut(None),
             End::Truncated,
             End::Silence,
         ] {
@@ -153,11 +153,11 @@ mod tests {
             nodes: 3,
         };
         let of = |end: End, nodes: &[usize]| judge(&after(end, nodes), fine, &timeline);
-        assert_eq!(of(End::Cut, &[0, 1]), Verdict::LostCleanly(Cause::NodeKilled));
+        assert_eq!(of(End::Cut(None), &[0, 1]), Verdict::LostCleanly(Cause::NodeKilled));
         assert_eq!(of(status(410, false), &[1]), Verdict::LostCleanly(Cause::NodeKilled));
         assert_eq!(of(status(503, true), &[0]), Verdict::Retried(Retry::Unavailable));
         for (end, nodes) in [
-            (End::Cut, &[0]),
+            (End::Cut(None), &[0]),
             (status(404, false), &[1]),
             (status(503, false), &[1]),
             (End::Truncated, &[1]),

@@ -78,6 +78,7 @@ pub(crate) struct Wrong {
     pub(crate) nodes: Vec<usize>,
     pub(crate) seconds: f64,
     pub(crate) fault_before: String,
+    pub(crate) trail: Vec<String>,
 }
 
 /// Counts besides the calls.
@@ -97,6 +98,8 @@ pub(crate) struct Tally {
     pub(crate) stranger_calls: AtomicU64,
     pub(crate) strangers_accepted: AtomicU64,
     pub(crate) stranger_odd: AtomicU64,
+    pub(crate) drained: AtomicU64,
+    pub(crate) drained_with_calls: AtomicU64,
     pub(crate) changes: AtomicU64,
     pub(crate) notices_delivered: AtomicU64,
     pub(crate) notices_missed: AtomicU64,
@@ -162,6 +165,7 @@ impl Ledger {
             nodes: attempt.nodes.clone(),
             seconds: attempt.ended.saturating_duration_since(attempt.started).as_secs_f64(),
             fault_before: timeline.before(attempt.ended),
+            trail: attempt.trail.clone(),
         };
         let mut books = self.books();
         if books.wrong.len() < TOLD {
@@ -169,6 +173,9 @@ impl Ledger {
                 "[{:6.1}] WRONG {}: {} (nodes {:?}, {:.1} s; after {})",
                 wrong.at, wrong.who, wrong.what, wrong.nodes, wrong.seconds, wrong.fault_before
             );
+            for step in &wrong.trail {
+                println!("             {step}");
+            }
             books.wrong.push(wrong);
         }
     }

@@ -24,6 +24,9 @@ const REVISION: &str = "2025-11-25";
 /// Between two tries of what may be tried again.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// How long an answer is offered again and again: longer than the store is ever out of reach.
+const INSIST: Duration = Duration::from_secs(12);
+
 /// The owner.
 pub(crate) struct Legacy {
     pub(crate) who: Arc<Owner>,
@@ -178,25 +181,20 @@ impl Legacy {
     async fn tell(&self, session: &Session, message: &Value, attempt: &mut Attempt, until: Instant) -> Result<(), End> {
         loop {
             let token = self.who.token();
-            let end = match self
-                .world
-                .wire
-                .send(self.world.wire.post(Self::shown(&token, session, None), message), until)
-                .await
-            {
-                Ok(reply) => {
-                    attempt.touch(reply.node);
-                    match reply.status {
-                        202 => return Ok(()),
-                        _ => reply.refusal(until).await,
-                    }
-                }
+            let request = self.world.wire.post(Self::shown(&token, session, None), message);
+            let reply = self.world.wire.send(request, until).await;
+            attempt.answered("answer", &reply);
+            let end = match reply {
+                Ok(reply) => match reply.status {
+                    202 => return Ok(()),
+                    _ => reply.refusal(until).await,
+                },
                 Err(end) => end,
             };
             let again = match &end {
                 End::Status { status: 401, .. } => self.who.end_of(&token, &self.world) <= Instant::now(),
                 End::Status { status: 503, retry_after, .. } => *retry_after,
-                End::NotReached | End::Cut => true,
+                End::NotReached | End::Cut(_) => true,
                 _ => false,
             };
             if !again || Instant::now() + AGAIN >= until {
@@ -213,10 +211,11 @@ impl Legacy {
         let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         let mut asked = Asked { attempt: Attempt::begin(), token, progress: Vec::new() };
         let request = world.wire.post(Self::shown(&asked.token, session, None), &message);
-        let end = match world.wire.send(request, until).await {
+        let reply = world.wire.send(request, until).await;
+        asked.attempt.answered(method, &reply);
+        let end = match reply {
             Err(end) => end,
             Ok(reply) => {
-                asked.attempt.touch(reply.node);
                 if reply.status == 200 {
                     self.read(session, reply, id, manner, &mut asked, until).await
                 } else {
@@ -245,6 +244,12 @@ impl Legacy {
                 told = Some(event.to_owned());
                 self.world.loot.event(session, event);
             }
+            match &next {
+                Next::Message(message) => {
+                    asked.attempt.note(message["method"].as_str().unwrap_or("response"));
+                }
+                other => asked.attempt.note(&format!("{other:?}")),
+            }
             let resume = match next {
                 Next::Silence => return End::Silence,
                 Next::Message(message) if message["id"] == id && message.get("method").is_none() => {
@@ -257,8 +262,11 @@ impl Legacy {
                         tokio::time::sleep(thinking).await;
                         let answer = json!({ "action": "accept", "content": content });
                         let answer = json!({ "jsonrpc": "2.0", "id": question, "result": answer });
-                        if let Err(end) = self.tell(session, &answer, &mut asked.attempt, until).await {
-                            return end;
+                        let insist = until.min(Instant::now() + INSIST);
+                        match self.tell(session, &answer, &mut asked.attempt, insist).await {
+                            // Whether the call is lost with its node is seen on its stream.
+                            Ok(()) | Err(End::Status { status: 503, .. } | End::NotReached | End::Cut(_)) => {}
+                            Err(end) => return end,
                         }
                     } else if let Some(progress) = message.pointer("/params/progress").and_then(Value::as_f64) {
                         asked.progress.push(progress);
@@ -267,7 +275,7 @@ impl Legacy {
                     reply.last_event_id.is_some() && std::mem::take(&mut leave)
                 }
                 Next::Ended if reply.last_event_id.is_none() => return End::Truncated,
-                Next::Broken if reply.last_event_id.is_none() => return End::Cut,
+                Next::Broken if reply.last_event_id.is_none() => return End::Cut(reply.node),
                 Next::Ended | Next::Broken => true,
             };
             if resume {
@@ -294,9 +302,9 @@ impl Legacy {
         loop {
             tokio::time::sleep(AGAIN).await;
             let (token, reply) = self.stream(session, Some(event), until).await;
+            attempt.answered("resume", &reply);
             let end = match reply {
                 Ok(reply) => {
-                    attempt.touch(reply.node);
                     match reply.status {
                         200 if reply.is_stream() => return Ok(reply),
                         // It says that there is nothing more, and there was no response.
@@ -309,7 +317,7 @@ impl Legacy {
             let again = match &end {
                 End::Status { status: 401, .. } => self.who.end_of(&token, &self.world) <= Instant::now(),
                 End::Status { status: 503, retry_after, .. } => *retry_after,
-                End::NotReached | End::Cut => true,
+                End::NotReached | End::Cut(_) => true,
                 _ => false,
             };
             if !again || Instant::now() + AGAIN >= until {
@@ -443,8 +451,9 @@ impl Legacy {
                 }
                 Err(end) => end,
             };
-            tried |= matches!(end, End::Cut);
-            let again = matches!(end, End::NotReached | End::Cut | End::Status { status: 503, retry_after: true, .. });
+            tried |= matches!(end, End::Cut(_));
+            let again =
+                matches!(end, End::NotReached | End::Cut(_) | End::Status { status: 503, retry_after: true, .. });
             if !again || token.ends <= Instant::now() || Instant::now() + AGAIN >= until {
                 break Some(end);
             }
@@ -510,7 +519,7 @@ async fn response(reply: &mut Reply, until: Instant) -> End {
             Next::Message(message) if message.get("method").is_none() => return End::Response(message),
             Next::Message(_) => {}
             Next::Ended => return End::Truncated,
-            Next::Broken => return End::Cut,
+            Next::Broken => return End::Cut(reply.node),
             Next::Silence => return End::Silence,
         }
     }

@@ -97,15 +97,14 @@ impl Modern {
     ) -> (Token, End) {
         let (token, id) = (self.who.token(), self.world.number());
         let request = request(&self.world, Some(&token.text), id, method, params);
-        let end = match self.world.wire.send(request, until).await {
+        let reply = self.world.wire.send(request, until).await;
+        attempt.answered(method, &reply);
+        let end = match reply {
             Err(end) => end,
-            Ok(mut reply) => {
-                attempt.touch(reply.node);
-                match reply.status {
-                    200 => response(&mut reply, id, until).await,
-                    _ => reply.refusal(until).await,
-                }
-            }
+            Ok(mut reply) => match reply.status {
+                200 => response(&mut reply, id, until).await,
+                _ => reply.refusal(until).await,
+            },
         };
         (token, end)
     }
@@ -205,7 +204,7 @@ impl Modern {
             let again = match &end {
                 End::Status { status: 401, .. } => self.who.end_of(&token, &self.world) <= Instant::now(),
                 End::Status { status: 503, retry_after, .. } => *retry_after,
-                End::NotReached | End::Cut => true,
+                End::NotReached | End::Cut(_) => true,
                 _ => false,
             };
             if !again || Instant::now() + AGAIN >= until {
@@ -240,7 +239,7 @@ async fn response(reply: &mut Reply, id: u64, until: Instant) -> End {
             }
             Next::Message(_) => {}
             Next::Ended => return End::Truncated,
-            Next::Broken => return End::Cut,
+            Next::Broken => return End::Cut(reply.node),
             Next::Silence => return End::Silence,
         }
     }

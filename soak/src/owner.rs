@@ -162,7 +162,7 @@ impl Owner {
         let tokens = match reply.next(until).await {
             Next::Message(tokens) => tokens,
             Next::Silence => return Err(End::Silence),
-            _ => return Err(End::Cut),
+            _ => return Err(End::Cut(None)),
         };
         let text = |name: &str| tokens.get(name).and_then(Value::as_str).map(str::to_owned);
         let Some(access) = text("access_token") else { return Err(End::Truncated) };

@@ -21,6 +21,17 @@ pub(crate) struct Program {
     child: Option<Child>,
 }
 
+/// How a process ended that was asked to stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stopped {
+    /// With everything done.
+    Well,
+    /// With a status that says that something was cut off.
+    CutOff,
+    /// Not by itself.
+    Killed,
+}
+
 impl Program {
     /// Nothing runs yet. `folder` is where it runs and where its log is.
     pub(crate) fn new(name: &str, path: PathBuf, folder: &Path) -> Self {
@@ -57,17 +68,17 @@ impl Program {
         }
     }
 
-    /// SIGTERM, and waits until it is gone; whether it ended well within `limit`.
-    pub(crate) async fn stop(&mut self, limit: Duration) -> Result<bool> {
-        let Some(child) = &mut self.child else { return Ok(true) };
+    /// SIGTERM, and waits until it is gone.
+    pub(crate) async fn stop(&mut self, limit: Duration) -> Result<Stopped> {
+        let Some(child) = &mut self.child else { return Ok(Stopped::Well) };
         let id = child.id().with_context(|| format!("{} has ended already", self.name))?;
         let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
         ensure!(asked.success(), "{} could not be asked to stop", self.name);
         if let Ok(status) = tokio::time::timeout(limit, child.wait()).await {
-            return Ok(status?.success());
+            return Ok(if status?.success() { Stopped::Well } else { Stopped::CutOff });
         }
         child.kill().await?;
-        Ok(false)
+        Ok(Stopped::Killed)
     }
 
     /// Whether it ended although nobody asked it to.

@@ -53,7 +53,7 @@ pub(crate) struct Report {
 /// The tallies by the names that the report gives them.
 pub(crate) fn counts(ledger: &Ledger) -> BTreeMap<&'static str, u64> {
     let tally = &ledger.tally;
-    let all: [(&str, &AtomicU64); 18] = [
+    let all: [(&str, &AtomicU64); 20] = [
         ("sessions opened", &tally.sessions_opened),
         ("sessions ended", &tally.sessions_ended),
         ("sessions lost", &tally.sessions_lost),
@@ -68,6 +68,8 @@ pub(crate) fn counts(ledger: &Ledger) -> BTreeMap<&'static str, u64> {
         ("stranger calls", &tally.stranger_calls),
         ("stranger calls accepted", &tally.strangers_accepted),
         ("stranger calls answered oddly", &tally.stranger_odd),
+        ("nodes drained", &tally.drained),
+        ("nodes drained, calls cut off", &tally.drained_with_calls),
         ("changes", &tally.changes),
         ("notices delivered", &tally.notices_delivered),
         ("notices missed", &tally.notices_missed),
