@@ -85,6 +85,14 @@ impl Cluster {
         self.known.borrow().clone()
     }
 
+    /// Who has what; waits while the cluster is asked for the first time.
+    pub(super) async fn learned(&self, deadline: Instant) -> Known {
+        // A copy of what has seen nothing but the beginning: once anything is known, this waits for nothing.
+        let mut known = self.known.clone();
+        let _ = timeout_at(deadline, known.changed()).await;
+        self.map()
+    }
+
     /// Has the cluster asked who has what, and waits for what it says.
     pub(super) async fn asked_again(&self, deadline: Instant) {
         let mut known = self.known.clone();

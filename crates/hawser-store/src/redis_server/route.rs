@@ -103,8 +103,17 @@ impl Route {
         match self {
             Self::One(link) => link.live(deadline).await,
             Self::Cluster(cluster) => {
-                let up = cluster.map()?.links().iter().find_map(|(_, link)| link.now());
-                up.ok_or_else(|| Failure::passing("no server of the cluster is there"))
+                let links = cluster.learned(deadline).await?.links();
+                if let Some(up) = links.iter().find_map(|(_, link)| link.now()) {
+                    return Ok(up);
+                }
+                // Just learned of, they may be on their way.
+                for (_, link) in &links {
+                    if let Ok(live) = link.live(deadline).await {
+                        return Ok(live);
+                    }
+                }
+                Err(Failure::passing("no server of the cluster is there"))
             }
         }
     }
