@@ -28,7 +28,7 @@ pub(crate) enum Verdict {
     /// The client was told to try again.
     Retried(Retry),
     /// It was in flight where something was killed, and the client knows that it is lost.
-    LostCleanly(Cause),
+    LostCleanly(Cause, String),
     /// Anything else.
     Lost(String),
 }
@@ -52,7 +52,7 @@ pub(crate) fn judge(attempt: &Attempt, circumstances: Circumstances, timeline: &
     let cause = |nodes: &[usize]| timeline.cause(attempt.started, attempt.ended, nodes, backend);
     let everywhere: Vec<usize> = (0..nodes).collect();
     let cleanly = |what: &str| match cause(&attempt.nodes) {
-        Some(cause) => Verdict::LostCleanly(cause),
+        Some(cause) => Verdict::LostCleanly(cause, what.to_owned()),
         None => Verdict::Lost(format!("{what}, with nothing wrong that explains it")),
     };
     match &attempt.end {
@@ -153,8 +153,10 @@ mod tests {
             nodes: 3,
         };
         let of = |end: End, nodes: &[usize]| judge(&after(end, nodes), fine, &timeline);
-        assert_eq!(of(End::Cut(None), &[0, 1]), Verdict::LostCleanly(Cause::NodeKilled));
-        assert_eq!(of(status(410, false), &[1]), Verdict::LostCleanly(Cause::NodeKilled));
+        for (end, nodes) in [(End::Cut(None), [0, 1]), (status(410, false), [1, 1])] {
+            let verdict = of(end.clone(), &nodes);
+            assert!(matches!(verdict, Verdict::LostCleanly(Cause::NodeKilled, _)), "{end:?}: {verdict:?}");
+        }
         assert_eq!(of(status(503, true), &[0]), Verdict::Retried(Retry::Unavailable));
         for (end, nodes) in [
             (End::Cut(None), &[0]),

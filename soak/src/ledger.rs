@@ -69,9 +69,9 @@ impl Classes {
     }
 }
 
-/// Something that must not be, with when and where.
+/// Something that went wrong, with when and where.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Wrong {
+pub(crate) struct Told {
     pub(crate) at: f64,
     pub(crate) who: String,
     pub(crate) what: String,
@@ -79,6 +79,20 @@ pub(crate) struct Wrong {
     pub(crate) seconds: f64,
     pub(crate) fault_before: String,
     pub(crate) trail: Vec<String>,
+}
+
+impl Told {
+    fn of(who: &str, what: &str, attempt: &Attempt, timeline: &Timeline) -> Self {
+        Self {
+            at: timeline.seconds(attempt.ended),
+            who: who.to_owned(),
+            what: what.to_owned(),
+            nodes: attempt.nodes.clone(),
+            seconds: attempt.ended.saturating_duration_since(attempt.started).as_secs_f64(),
+            fault_before: timeline.before(attempt.ended),
+            trail: attempt.trail.clone(),
+        }
+    }
 }
 
 /// Counts besides the calls.
@@ -114,7 +128,8 @@ pub(crate) fn one(counter: &AtomicU64) {
 #[derive(Default)]
 struct Books {
     classes: BTreeMap<Op, Classes>,
-    wrong: Vec<Wrong>,
+    wrong: Vec<Told>,
+    cleanly: Vec<Told>,
     overall: Histogram,
     quiet: Histogram,
 }
@@ -139,7 +154,7 @@ impl Ledger {
         match verdict {
             Verdict::Succeeded => classes.succeeded += 1,
             Verdict::Retried(retry) => *classes.retried.entry(*retry).or_default() += 1,
-            Verdict::LostCleanly(cause) => *classes.lost_cleanly.entry(*cause).or_default() += 1,
+            Verdict::LostCleanly(cause, _) => *classes.lost_cleanly.entry(*cause).or_default() += 1,
             Verdict::Lost(_) => classes.lost += 1,
         }
         // Only what waits for nobody tells how quick the gateway is.
@@ -150,6 +165,12 @@ impl Ledger {
                 books.quiet.add(took);
             }
         }
+        if let Verdict::LostCleanly(cause, reason) = verdict
+            && books.cleanly.len() < TOLD
+        {
+            let what = format!("{op:?}, {cause:?}: {reason}");
+            books.cleanly.push(Told::of(who, &what, attempt, timeline));
+        }
         drop(books);
         if let Verdict::Lost(reason) = verdict {
             self.wrong(who, &format!("{op:?} lost: {reason}"), attempt, timeline);
@@ -158,15 +179,7 @@ impl Ledger {
 
     /// Notes something that must not be.
     pub(crate) fn wrong(&self, who: &str, what: &str, attempt: &Attempt, timeline: &Timeline) {
-        let wrong = Wrong {
-            at: timeline.seconds(attempt.ended),
-            who: who.to_owned(),
-            what: what.to_owned(),
-            nodes: attempt.nodes.clone(),
-            seconds: attempt.ended.saturating_duration_since(attempt.started).as_secs_f64(),
-            fault_before: timeline.before(attempt.ended),
-            trail: attempt.trail.clone(),
-        };
+        let wrong = Told::of(who, what, attempt, timeline);
         let mut books = self.books();
         if books.wrong.len() < TOLD {
             println!(
@@ -200,8 +213,13 @@ impl Ledger {
     }
 
     /// What must not have been.
-    pub(crate) fn wrongs(&self) -> Vec<Wrong> {
+    pub(crate) fn wrongs(&self) -> Vec<Told> {
         self.books().wrong.clone()
+    }
+
+    /// What was lost with a clean word.
+    pub(crate) fn lost_cleanly(&self) -> Vec<Told> {
+        self.books().cleanly.clone()
     }
 
     /// How long calls took: overall, and in quiet times.

@@ -342,7 +342,7 @@ impl Legacy {
         let verdict = judge(attempt, circumstances, &self.world.timeline);
         if matches!(attempt.end, End::Status { status: 404, .. }) && self.who.is_new_since(attempt.started) {
             // What was begun as one client is not another's to go on with; the session stands.
-            return Verdict::LostCleanly(Cause::Store);
+            return Verdict::LostCleanly(Cause::Store, "it was begun with a login that the store forgot".to_owned());
         }
         if let (End::Status { status: 404, .. }, Some(session)) = (&attempt.end, session) {
             if matches!(verdict, Verdict::Lost(_)) {
@@ -368,6 +368,9 @@ impl Legacy {
             _ => self.judge(&asked.attempt, &asked.token, Some(session), backend),
         };
         if verdict == Verdict::Succeeded {
+            if let Some(backend) = backend {
+                session.call(backend);
+            }
             // Its end may have been asked for while the request was on its way.
             if session.must_be_over() && asked.attempt.started.elapsed() < STALENESS {
                 one(&world.ledger.tally.served_after_end);

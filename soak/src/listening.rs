@@ -38,6 +38,7 @@ struct Heard {
     first: Option<Instant>,
     up: Option<Instant>,
     change: Option<Instant>,
+    node: Option<usize>,
 }
 
 impl Listener {
@@ -50,8 +51,9 @@ impl Listener {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn up(&self) {
+    fn up(&self, node: Option<usize>) {
         let mut heard = self.heard();
+        heard.node = node;
         heard.up = Some(Instant::now());
         heard.first = heard.first.or(heard.up);
     }
@@ -71,17 +73,28 @@ impl Listener {
         self.session.is_some()
     }
 
-    /// Whether it listens since before `at`, so that it is to hear what happens from then on.
-    pub(crate) fn listens_since(&self, at: Instant) -> bool {
+    /// Whether it listens since before `at`, so that it is to hear what happens to this backend from then on.
+    pub(crate) fn listens_since(&self, backend: usize, at: Instant) -> bool {
         let heard = self.heard();
         let since = if self.resumes() { heard.first } else { heard.up };
-        let used = self.session.as_ref().is_none_or(|session| session.was_listed(at));
+        let used = self.session.as_ref().is_none_or(|session| session.is_to_hear(backend, at));
         used && since.is_some_and(|since| since < at) && !self.is_gone()
     }
 
     /// Whether it has heard of a change since.
     pub(crate) fn heard_since(&self, at: Instant) -> bool {
         self.heard().change.is_some_and(|change| change >= at)
+    }
+
+    /// Who it is and how it stands, for a report.
+    pub(crate) fn shown(&self) -> String {
+        let heard = *self.heard();
+        let ago = |time: Option<Instant>| {
+            time.map_or("never".to_owned(), |time| format!("{:.1} s ago", time.elapsed().as_secs_f64()))
+        };
+        let kind = if self.resumes() { "session" } else { "listening" };
+        let (up, change, node) = (ago(heard.up), ago(heard.change), heard.node);
+        format!("{} ({kind}, at node {node:?} since {up}, last told {change})", self.name)
     }
 
     /// Whether it does not listen any more, and has to expect nothing.
@@ -167,7 +180,7 @@ async fn stand_in(legacy: &Legacy, session: &Arc<Session>, random: &mut Random) 
 
 /// Reads a stream to its end; the id of its last event.
 async fn read(world: &World, session: &Arc<Session>, mut reply: Reply, listener: &Listener) -> Option<String> {
-    listener.up();
+    listener.up(reply.node);
     loop {
         let next = reply.next(Instant::now() + LONG).await;
         if let Some(event) = &reply.last_event_id {
@@ -222,7 +235,7 @@ async fn heed(modern: &Modern, mut reply: Reply) {
     loop {
         match reply.next(Instant::now() + LONG).await {
             Next::Message(message) if message["method"] == "notifications/subscriptions/acknowledged" => {
-                place.1.up();
+                place.1.up(reply.node);
             }
             Next::Message(message) => place.1.message(&message),
             Next::Ended | Next::Broken => return,

@@ -192,7 +192,7 @@ impl Modern {
         let tally = &self.world.ledger.tally;
         match verdict {
             Verdict::Succeeded => one(&tally.parked_completed),
-            Verdict::LostCleanly(_) => one(&tally.parked_lost_cleanly),
+            Verdict::LostCleanly(..) => one(&tally.parked_lost_cleanly),
             Verdict::Retried(_) | Verdict::Lost(_) => {}
         }
     }

@@ -147,7 +147,7 @@ impl Owner {
             }
             // A refresh is safe to repeat: the successor of a token is one.
             _ => match judge(&attempt, circumstances(world, &attempt), &world.timeline) {
-                Verdict::LostCleanly(_) => Verdict::Retried(Retry::Unavailable),
+                Verdict::LostCleanly(..) => Verdict::Retried(Retry::Unavailable),
                 verdict => verdict,
             },
         };

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::effects::Effects;
 use crate::histogram::Summary;
-use crate::ledger::{Classes, Ledger, Op, Wrong};
+use crate::ledger::{Classes, Ledger, Op, Told};
 use crate::measure::{Memory, Sample, Trips};
 use crate::settings::Settings;
 use crate::timeline::Logged;
@@ -45,7 +45,8 @@ pub(crate) struct Report {
     pub(crate) store_trips: Option<Trips>,
     pub(crate) faults: Vec<Logged>,
     pub(crate) faults_left_out: Vec<String>,
-    pub(crate) wrong: Vec<Wrong>,
+    pub(crate) wrong: Vec<Told>,
+    pub(crate) lost_cleanly: Vec<Told>,
     pub(crate) bars: Vec<Bar>,
     pub(crate) memory_samples: Vec<Sample>,
 }

@@ -186,6 +186,7 @@ fn report(
         faults: world.timeline.logged(),
         faults_left_out,
         wrong: world.ledger.wrongs(),
+        lost_cleanly: world.ledger.lost_cleanly(),
         bars: Vec::new(),
         memory_samples,
     };

@@ -3,6 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::world::BACKENDS;
+
 /// A little after its end was asked for, a session may still be served: what other nodes are told takes this long at most.
 pub(crate) const STALENESS: Duration = Duration::from_secs(1);
 
@@ -12,6 +14,7 @@ pub(crate) struct Session {
     pub(crate) id: String,
     ending: Mutex<Ending>,
     listed: Mutex<Option<Instant>>,
+    used: Mutex<[Option<Instant>; BACKENDS.len()]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +25,7 @@ struct Ending {
 
 impl Session {
     pub(crate) fn new(id: String) -> Self {
-        Self { id, ending: Mutex::default(), listed: Mutex::default() }
+        Self { id, ending: Mutex::default(), listed: Mutex::default(), used: Mutex::default() }
     }
 
     fn ending(&self) -> MutexGuard<'_, Ending> {
@@ -34,9 +37,22 @@ impl Session {
         self.listed().get_or_insert_with(Instant::now);
     }
 
-    /// Whether its tools were listed before this.
-    pub(crate) fn was_listed(&self, before: Instant) -> bool {
-        self.listed().is_some_and(|listed| listed < before)
+    /// A tool of this backend was called.
+    pub(crate) fn call(&self, backend: usize) {
+        if let Some(used) = self.used().get_mut(backend) {
+            used.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Whether, before this, its tools were listed and one of this backend was called: a gateway hears of a session's changes from
+    /// the backends that the session has used.
+    pub(crate) fn is_to_hear(&self, backend: usize, before: Instant) -> bool {
+        let used = self.used().get(backend).copied().flatten();
+        [*self.listed(), used].into_iter().all(|time| time.is_some_and(|time| time < before))
+    }
+
+    fn used(&self) -> MutexGuard<'_, [Option<Instant>; BACKENDS.len()]> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn listed(&self) -> MutexGuard<'_, Option<Instant>> {
