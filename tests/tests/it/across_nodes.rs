@@ -64,6 +64,13 @@ async fn a_question_of_one_node_is_answered_at_another_by_its_owner_only() -> Re
     Ok(())
 }
 
+/// The status that is answered about a node that was killed. For a moment it may be cut off from the store as well: until it is known
+/// to have ended, the client is asked to come back.
+async fn once_ended(mut ask: impl AsyncFnMut() -> Result<u16>) -> Result<u16> {
+    until("the node is known to have ended", PATIENCE, async || Ok(Some(ask().await?).filter(|status| *status != 503)))
+        .await
+}
+
 #[tokio::test]
 async fn a_question_whose_node_has_ended_takes_a_late_answer_and_runs_nothing() -> Result<()> {
     let mut nodes = Nodes::new(2, Speaks::Legacy).await?;
@@ -73,7 +80,8 @@ async fn a_question_whose_node_has_ended_takes_a_late_answer_and_runs_nothing() 
     let mut answer = here.request("tools/call", side_effect("ended")).await?;
     let question = answer.expect("elicitation/create").await?["id"].clone();
     nodes.nodes[0].kill().await?;
-    ensure!(there.respond(&question, accept()).await? == 202, "the call ended with its node");
+    let status = once_ended(async || Ok(there.respond(&question, accept()).await?.as_u16())).await?;
+    ensure!(status == 202, "the call ended with its node: {status}");
     ensure!(nodes.fixture.effects("ended").await? == (1, 0));
     ensure!(there.request("tools/list", json!({})).await?.status == 200, "the session goes on");
     Ok(())
@@ -128,7 +136,7 @@ async fn streams_of_a_node_that_has_ended_are_gone_or_begin_anew() -> Result<()>
     answer.expect("elicitation/create").await?;
     let (call, standing) = (event_id(&answer)?, event_id(&standing)?);
     nodes.nodes[0].kill().await?;
-    ensure!(there.stream(Some(&call)).await?.status == 410);
+    ensure!(once_ended(async || Ok(there.stream(Some(&call)).await?.status.as_u16())).await? == 410);
     let mut anew = there.stream(Some(&standing)).await?;
     for changed in ["tools", "prompts", "resources"] {
         anew.expect(&format!("notifications/{changed}/list_changed")).await?;
@@ -181,7 +189,16 @@ async fn a_parked_call_whose_node_has_ended_is_said_to_be_gone_and_not_run_again
     let asked = here.result("tools/call", call.clone()).await?;
     let retry = retry_of(&call, &asked, &accepted)?;
     nodes.nodes[0].kill().await?;
-    there.error("tools/call", retry).await?;
+    let mut lost = None;
+    once_ended(async || {
+        let mut answer = there.request("tools/call", retry.clone()).send().await?;
+        let status = answer.status.as_u16();
+        lost = Some(answer.error().await?);
+        Ok(status)
+    })
+    .await?;
+    let code = lost.as_ref().and_then(|error| error["code"].as_i64());
+    ensure!(code == Some(-32602), "{lost:?}");
     ensure!(nodes.fixture.effects("lost").await? == (1, 0));
     Ok(())
 }

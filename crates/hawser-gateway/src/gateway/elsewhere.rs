@@ -95,22 +95,34 @@ impl Inner {
         body: Bytes,
     ) -> Result<Response<Body>, NotAnswered> {
         let relay = self.relay.as_ref().ok_or(NotAnswered::Gone)?;
-        let relayed = Relayed::of(parts, body.clone()).ok_or(NotAnswered::Gone)?;
         let _place = self.sessions.bringing_place(principal).map_err(|_| NotAnswered::NotNow)?;
-        let mut answered = relay.forward(node, relayed).await;
-        // A node that does not hear for a moment, as right after an outage of the store, has not ended. To say it twice does no
-        // harm: answers and parked calls are taken once, and streams are read from where the client is.
-        if matches!(answered, Err(NotReached::NoAnswer(_)))
-            && let Some(again) = Relayed::of(parts, body)
-        {
-            answered = relay.forward(node, again).await;
+        let (mut tries, mut answered) = (0, Err(NotReached::NoAnswer(node)));
+        // A node that does not hear for a moment, as right after an outage of the store, has not ended. To say it again does no
+        // harm: answers and parked calls are taken once, and streams are read from where the client is. Not every client that is
+        // told to come back does.
+        while tries < tries_for(&answered) {
+            let relayed = Relayed::of(parts, body.clone()).ok_or(NotAnswered::Gone)?;
+            answered = relay.forward(node, relayed).await;
+            tries += 1;
         }
         answered.map_err(|error| {
             debug!(%error, "a request for another node was not answered");
             match error {
-                NotReached::NoAnswer(_) | NotReached::Lost(_) => NotAnswered::Gone,
-                NotReached::Store(_) | NotReached::Busy(_) => NotAnswered::NotNow,
+                NotReached::NoAnswer(_) => NotAnswered::Gone,
+                // Whether it was done is known there, and told to who asks again.
+                NotReached::Lost(_) | NotReached::Silent(_) | NotReached::Store(_) | NotReached::Busy(_) => {
+                    NotAnswered::NotNow
+                }
             }
         })
+    }
+}
+
+/// How often something is brought in all to a node that answered like this at last. Each time takes a second.
+fn tries_for(answered: &Result<Response<Body>, NotReached>) -> u32 {
+    match answered {
+        Err(NotReached::NoAnswer(_)) => 2,
+        Err(NotReached::Silent(_)) => 3,
+        _ => 0,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use super::Relay;
 use super::flow::Break;
@@ -49,5 +50,9 @@ impl Relay {
             }
         };
         let _ = timeout(SENT_LIMIT, sent).await;
+        // Without it the others wait until what this node said last is not believed any more.
+        if let Ok(Err(error)) = timeout(SENT_LIMIT, self.shared.leave()).await {
+            debug!(%error, "other nodes could not be told that this one has ended");
+        }
     }
 }

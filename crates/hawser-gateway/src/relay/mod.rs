@@ -16,6 +16,7 @@ mod letter;
 mod listening;
 mod name;
 mod outbox;
+mod presence;
 mod replays;
 mod request;
 mod serving;
@@ -77,9 +78,12 @@ pub trait Hears: Send + Sync + 'static {
 /// drops it as soon as it hears that nobody waits.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum NotReached {
-    /// No such node said that it has the request: it has ended, or cannot reach the store.
-    #[error("the node {0} does not answer")]
+    /// There is no such node, or not any more.
+    #[error("there is no node {0}")]
     NoAnswer(NodeName),
+    /// The node did not say that it has the request, although it runs, or did a moment ago: it may be cut off from the store.
+    #[error("the node {0} does not answer now")]
+    Silent(NodeName),
     /// The request could not be sent.
     #[error("the request for the node {0} could not be sent: the store is unavailable")]
     Store(NodeName),
@@ -212,7 +216,13 @@ impl Relay {
             Ok(Ok(())) => {}
             Ok(Err(Break::Unsent)) => return Err(NotReached::Store(to)),
             Ok(Err(_)) => return Err(NotReached::Busy(to)),
-            Err(_) => return Err(NotReached::NoAnswer(to)),
+            Err(_) => {
+                return Err(match self.shared.is_present(to).await {
+                    Ok(true) => NotReached::Silent(to),
+                    Ok(false) => NotReached::NoAnswer(to),
+                    Err(_) => NotReached::Store(to),
+                });
+            }
         }
         answer.response().await.map_err(|reason| {
             debug!(node = %to, ?reason, "a relayed request was lost");
@@ -258,6 +268,7 @@ impl Relay {
                 }
             }),
             self.ticks(),
+            self.shared.stay(),
         );
     }
 

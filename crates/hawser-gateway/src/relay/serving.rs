@@ -170,6 +170,11 @@ impl Serving {
         under_way.exchanges.is_empty()
     }
 
+    /// Whether nothing more is taken.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Tells who waits for an answer that none will come.
     pub(super) fn give_up(&self) {
         let left: Vec<_> = self.lock().exchanges.keys().copied().collect();

@@ -144,8 +144,26 @@ async fn a_request_whose_acknowledgement_is_lost_is_dropped_over_there() {
     let to_asker = format!("node/{}", here.name());
     world.store.misbehave(move |_, channel| if channel == to_asker { Fate::IsLost } else { Fate::Comes });
     let refused = here.relay.forward(there.name(), request("")).await;
-    assert_eq!(refused.unwrap_err(), NotReached::NoAnswer(there.name()));
+    assert_eq!(refused.unwrap_err(), NotReached::Silent(there.name()));
     feed.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_heard_is_not_taken_for_one_that_has_ended() {
+    let world = World::new();
+    let (there, here) = (world.asker().await, world.asker().await);
+    let name = there.name();
+    world.store.misbehave(|_, _| Fate::IsLost);
+    let silent = here.relay.forward(name, request("")).await;
+    assert_eq!(silent.unwrap_err(), NotReached::Silent(name));
+    // One that leaves in order is known to have ended at once.
+    there.relay.close().await;
+    let ended = here.relay.forward(name, request("")).await;
+    assert_eq!(ended.unwrap_err(), NotReached::NoAnswer(name));
+    // It does not come back by itself.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let ended = here.relay.forward(name, request("")).await;
+    assert_eq!(ended.unwrap_err(), NotReached::NoAnswer(name));
 }
 
 #[tokio::test(start_paused = true)]
