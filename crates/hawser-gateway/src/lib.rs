@@ -22,6 +22,7 @@ mod extensions;
 mod gate;
 mod gateway;
 mod get;
+mod hearsay;
 mod in_flight;
 mod initialize;
 mod listeners;

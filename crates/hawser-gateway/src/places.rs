@@ -98,6 +98,13 @@ impl Places {
         seats.into_iter().filter_map(|at| taken.session(at)).collect()
     }
 
+    /// All of an owner's sessions.
+    pub(crate) fn of(&self, owner: LocalOwner) -> Vec<Arc<Session>> {
+        let taken = self.lock();
+        let seats = taken.per_owner.get(&owner).into_iter().flat_map(|row| row.seats.iter());
+        seats.filter_map(|(_, at)| taken.session(*at)).collect()
+    }
+
     /// The sessions in at most so many places, from this one on, and where the next ones are; `None` after the last.
     pub(crate) fn from(&self, start: usize, most: usize) -> (Vec<Arc<Session>>, Option<usize>) {
         let taken = self.lock();

@@ -24,7 +24,7 @@ use crate::nodes::{ListensAt, Nodes};
 use crate::places::Place;
 use crate::record::{SessionRecord, StoredParts};
 use crate::relay::NodeName;
-use crate::sessions::PoolKey;
+use crate::sessions::{PoolKey, Sessions};
 use crate::upstream::Upstream;
 
 pub(crate) use self::work::{Work, Workshop};
@@ -288,6 +288,11 @@ impl Session {
     /// The node that it is live on.
     pub(crate) fn node(&self) -> NodeName {
         self.workshop.nodes.here()
+    }
+
+    /// All sessions of this node.
+    pub(crate) fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.workshop.sessions.upgrade()
     }
 
     /// The other nodes.

@@ -25,7 +25,8 @@ use async_trait::async_trait;
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{
-    Binding, Clock, Entropy, EntropyError, KeyRing, Owned, Proven, Refusal, Refused, SealError, Standing, Timestamp,
+    Binding, Clock, Entropy, EntropyError, KeyRing, LocalOwner, Owned, Principal, Proven, Refusal, Refused, SealError,
+    Standing, Timestamp,
 };
 use hawser_store::{Journal, Key, Store, StoreError};
 use thiserror::Error;
@@ -39,6 +40,7 @@ use crate::client_kind::{ClientKind, ClientKinds, DECLARED_BYTES_MAX, Declared};
 use crate::config::{Limits, SessionPolicy};
 use crate::endpoint::Endpoint;
 use crate::gate::Entered;
+use crate::hearsay::Hearsay;
 use crate::nodes::Nodes;
 use crate::places::{Full, Place, Places};
 use crate::record::{self, Anew, SessionRecord, StoredSession};
@@ -109,6 +111,7 @@ pub(crate) struct Sessions {
     revoked: RecentRevocations,
     ended: Ended,
     upkeep: Upkeep,
+    hearsay: Hearsay,
     /// How nodes tell one another; there are no others unless the store is shared.
     journal: Option<Journal>,
     shards: Vec<tokio::sync::Mutex<()>>,
@@ -193,6 +196,7 @@ impl Sessions {
             revoked: RecentRevocations::default(),
             ended: Ended::default(),
             upkeep: Upkeep::default(),
+            hearsay: Hearsay::default(),
             journal,
             shards: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
         })
@@ -212,6 +216,26 @@ impl Sessions {
 
     pub(crate) const fn nodes(&self) -> &Nodes {
         &self.config.nodes
+    }
+
+    /// What is to be told to sessions that cannot hear it themselves.
+    pub(crate) const fn hearsay(&self) -> &Hearsay {
+        &self.hearsay
+    }
+
+    /// The sessions of an owner that this node holds.
+    pub(crate) fn sessions_of(&self, owner: LocalOwner) -> Vec<Arc<Session>> {
+        self.places.of(owner)
+    }
+
+    /// The sessions that hold more than themselves: whoever listens here is among them.
+    pub(crate) fn sessions_at_work(&self) -> Vec<Arc<Session>> {
+        self.workshop.at_work()
+    }
+
+    /// By what anonymous callers are known.
+    pub(crate) fn anonymous(&self) -> LocalOwner {
+        self.ring().local_owner(&Principal::anonymous())
     }
 
     /// A session that is live on this node, for what other nodes tell of it: who asks on behalf of a client has to be admitted.
@@ -447,6 +471,9 @@ impl Sessions {
             && !self.live.pin().contains_key(&session.key())
         {
             self.grants.remove(grant, session.key());
+        }
+        for upstream in session.upstreams() {
+            session.falls_silent(upstream.position());
         }
         session.ended().cancel();
         session.free_place();

@@ -37,6 +37,7 @@ pub(crate) fn forward(owner: Weak<Session>, backend: usize, from: WeakBackendSes
             if let Some(upstream) = owner.upstream(backend).filter(|upstream| upstream.was_lost()) {
                 owner.endpoint().profiles().lost(backend);
                 upstream.recover(&owner);
+                owner.falls_silent(backend);
             }
         }
     });
@@ -82,6 +83,7 @@ fn deliver_notification(owner: &Arc<Session>, backend: usize, from: &BackendSess
 pub(crate) fn note_change(owner: &Session, backend: usize, from: &BackendSession, notification: &Notification) {
     for kind in lists::changed_by(notification) {
         owner.work().lists.changed(backend, *kind, from.server().revision.era());
+        owner.heard_of_change(backend, *kind);
     }
 }
 

@@ -200,6 +200,18 @@ impl Upstream {
         self.lock().session.as_ref().is_some_and(|session| !session.is_open())
     }
 
+    /// The lists of which the backend announces changes, or did when it was heard last.
+    pub(crate) fn announced(&self) -> Vec<ListKind> {
+        let Some(session) = self.lock().session.clone() else { return Vec::new() };
+        let capabilities = &session.server().capabilities;
+        ListKind::ALL.into_iter().filter(|kind| announces(capabilities, *kind)).collect()
+    }
+
+    /// Whether it is being reached again; the client is told then.
+    pub(crate) fn is_coming_back(&self) -> bool {
+        self.recovering.load(Ordering::Acquire)
+    }
+
     /// Whether a client waits for what this backend says unasked.
     fn is_missed(&self, owner: &Session) -> bool {
         let work = owner.work();

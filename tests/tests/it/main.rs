@@ -27,6 +27,7 @@ mod endurance;
 mod eras;
 mod external_issuers;
 mod handles;
+mod hearsay;
 mod inspector;
 mod keys;
 mod listen;

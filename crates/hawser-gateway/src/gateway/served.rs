@@ -28,6 +28,6 @@ impl Serves for Gateway {
 
 impl Hears for Gateway {
     fn hear(&self, from: NodeName, message: Bytes) {
-        self.0.sessions.hear_node(from, &message);
+        self.0.sessions.hear_node(from, &message, &self.0.endpoints);
     }
 }

@@ -5,7 +5,7 @@
 //! it depends on what the client declared. A list that is not fresh any more stays as the last good one, for when its backend
 //! fails.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,6 +20,7 @@ use super::merged::MergedList;
 use super::part::{Fetched, Part};
 use super::shelf::{Amount, Bounds, Shelf};
 use crate::claims::SessionKey;
+use crate::hearsay::{self, Among};
 
 /// Most lists kept of one owner, and their size in bytes. Merged lists count like those they are made of.
 const OWNER_LISTS_MAX: usize = 4096;
@@ -103,6 +104,8 @@ pub(crate) struct ListCache {
 struct State {
     kept: Shelf<Key, Kept>,
     flights: HashMap<PartKey, Weak<Flight>>,
+    /// The lists that were for everyone when they were read last, whatever their view.
+    for_everyone: HashSet<Topic>,
 }
 
 /// A list that is being read; who else wants it waits for it.
@@ -145,7 +148,11 @@ impl Default for ListCache {
 impl ListCache {
     pub(crate) fn with_bounds(bounds: Bounds) -> Self {
         Self {
-            state: Mutex::new(State { kept: Shelf::new(bounds), flights: HashMap::new() }),
+            state: Mutex::new(State {
+                kept: Shelf::new(bounds),
+                flights: HashMap::new(),
+                for_everyone: HashSet::new(),
+            }),
             changes: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
             hashes: RandomState::new(),
             numbers: AtomicU64::new(1),
@@ -213,11 +220,17 @@ impl ListCache {
             (mine, everyones)
         };
         let part = Arc::new(part);
+        let is_for_everyone = part.is_public();
         let mut state = self.lock();
         // What was for everyone may have become private, or the other way about. A session that speaks for itself says nothing
         // of others.
         if place.session.is_none() {
             state.kept.remove(&Key::Part(other));
+            if is_for_everyone {
+                state.for_everyone.insert(everyones.topic);
+            } else {
+                state.for_everyone.remove(&everyones.topic);
+            }
         }
         state.kept.insert(Key::Part(key), Kept::Part(Arc::clone(&part)), part.content.bytes, place.owner);
         part
@@ -228,6 +241,20 @@ impl ListCache {
         for audience in [Audience::Everyone, Audience::Owner(place.owner), Audience::Session(session)] {
             self.counter(&place.topic(audience)).fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Whether a backend's list is kept for everyone.
+    pub(crate) fn is_for_everyone(&self, endpoint: EndpointId, (backend, kind): hearsay::Topic) -> bool {
+        self.lock().for_everyone.contains(&Topic { endpoint, backend, kind, audience: Audience::Everyone })
+    }
+
+    /// Nobody here can know whether the list of these still is what it was.
+    pub(crate) fn made_stale(&self, endpoint: EndpointId, among: Among, (backend, kind): hearsay::Topic) {
+        let audience = match among {
+            Among::Owner(owner) | Among::Anonymous(owner) => Audience::Owner(owner),
+            Among::Everyone => Audience::Everyone,
+        };
+        self.counter(&Topic { endpoint, backend, kind, audience }).fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets the list that was one session's own.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use hawser_mcp::{Limits, Message, RawJson, RequestId, parse_message};
 use tracing::debug;
 
-use super::{Line, ListensAt, Nodes, Told};
+use super::{Line, ListNews, ListensAt, Nodes, Told};
+use crate::endpoint::Endpoint;
 use crate::relay::NodeName;
 use crate::session::Session;
 use crate::sessions::Sessions;
@@ -14,7 +15,13 @@ use crate::wishes;
 
 impl Sessions {
     /// Takes a message of another node.
-    pub(crate) fn hear_node(&self, from: NodeName, message: &[u8]) {
+    pub(crate) fn hear_node(self: &Arc<Self>, from: NodeName, message: &[u8], endpoints: &[Arc<Endpoint>]) {
+        if let Some(news) = ListNews::read(message) {
+            if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.path() == news.endpoint) {
+                self.hear_list_news(endpoint, &news);
+            }
+            return;
+        }
         let Some(line) = Line::read(message) else {
             return debug!(%from, "a message of another node could not be read; is it of another version?");
         };

@@ -15,12 +15,14 @@ use bytes::Bytes;
 use hawser_mcp::RawJson;
 
 use crate::claims::SessionKey;
+use crate::endpoint::Endpoint;
+use crate::hearsay::Topic;
 use crate::relay::{NodeName, Relay};
 use crate::session::Session;
 
-use self::told::{Line, PASSED_ON_BYTES_MAX};
+use self::told::{LISTS_AT_ONCE, Line, PASSED_ON_BYTES_MAX};
 
-pub(crate) use self::told::Told;
+pub(crate) use self::told::{ListNews, Told};
 
 /// Carries short messages to all other nodes.
 pub(crate) trait Tells: Send + Sync {
@@ -59,6 +61,17 @@ impl Nodes {
     fn send(&self, to: Option<NodeName>, session: SessionKey, told: Told) {
         if let Some(others) = &self.others {
             others.tell_all(Line { to, session, told }.to_bytes());
+        }
+    }
+
+    /// Lists changed that are not one owner's: for everyone, or for all anonymous callers.
+    pub(crate) fn tell_lists(&self, endpoint: &Endpoint, everyone: bool, changed: impl Iterator<Item = Topic>) {
+        let Some(others) = &self.others else { return };
+        let named = |(backend, kind)| Some((endpoint.backend(backend)?.name().to_string(), kind));
+        let changed: Vec<_> = changed.filter_map(named).collect();
+        for some in changed.chunks(LISTS_AT_ONCE) {
+            let news = ListNews { endpoint: endpoint.path().to_owned(), everyone, changed: some.to_vec() };
+            others.tell_all(news.to_bytes());
         }
     }
 

@@ -1,7 +1,7 @@
 //! The messages themselves. They arrive sealed, so a node said them; it may still be a node of another version.
 
 use bytes::Bytes;
-use hawser_mcp::RawJson;
+use hawser_mcp::{ListKind, RawJson};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -18,6 +18,20 @@ pub(super) struct Line {
     pub(super) to: Option<NodeName>,
     pub(super) session: SessionKey,
     pub(super) told: Told,
+}
+
+/// Most lists in one message.
+pub(super) const LISTS_AT_ONCE: usize = 64;
+
+/// Lists that changed, and that are not one owner's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListNews {
+    /// The endpoint's path.
+    pub(crate) endpoint: String,
+    /// Whether they are for everyone, or else for all anonymous callers.
+    pub(crate) everyone: bool,
+    /// The backends by name, and which of their lists.
+    pub(crate) changed: Vec<(String, ListKind)>,
 }
 
 /// What one node tells others of a session.
@@ -64,6 +78,37 @@ enum Written {
     ForBackends { message: Box<RawValue> },
     LogLevel { level: String },
     Subscription { backend: String, uri: String, subscribed: bool },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenNews {
+    lists: WrittenLists,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenLists {
+    endpoint: String,
+    everyone: bool,
+    /// Name of the backend, and the method that reads the list.
+    changed: Vec<(String, String)>,
+}
+
+impl ListNews {
+    pub(super) fn to_bytes(&self) -> Bytes {
+        let changed = self.changed.iter().map(|(backend, kind)| (backend.clone(), kind.method().to_owned()));
+        let lists =
+            WrittenLists { endpoint: self.endpoint.clone(), everyone: self.everyone, changed: changed.collect() };
+        // Strings always serialise; nobody could read an empty message.
+        serde_json::to_vec(&WrittenNews { lists }).unwrap_or_default().into()
+    }
+
+    /// Reads a message. A list of a kind that is not known here is passed over.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let WrittenLists { endpoint, everyone, changed } = serde_json::from_slice::<WrittenNews>(bytes).ok()?.lists;
+        let changed = changed.into_iter().take(LISTS_AT_ONCE);
+        let changed = changed.filter_map(|(backend, method)| Some((backend, ListKind::of_method(&method)?)));
+        Some(Self { endpoint, everyone, changed: changed.collect() })
+    }
 }
 
 impl Line {
@@ -164,7 +209,33 @@ mod tests {
         assert_eq!(Line::read(more.as_bytes()), Some(line), "it may have more members");
     }
 
+    fn list_news() -> impl Strategy<Value = ListNews> {
+        let changed = (any::<String>(), proptest::sample::select(ListKind::ALL.to_vec()));
+        let changed = proptest::collection::vec(changed, 0..=LISTS_AT_ONCE);
+        (any::<String>(), any::<bool>(), changed).prop_map(|(endpoint, everyone, changed)| ListNews {
+            endpoint,
+            everyone,
+            changed,
+        })
+    }
+
+    #[test]
+    fn news_of_lists_are_bounded_and_of_kinds_that_are_known() {
+        let changed: Vec<_> = std::iter::repeat_n(("b", "tools/list"), LISTS_AT_ONCE + 1).collect();
+        let many = serde_json::json!({ "lists": { "endpoint": "/mcp", "everyone": true, "changed": changed } });
+        assert_eq!(ListNews::read(many.to_string().as_bytes()).unwrap().changed.len(), LISTS_AT_ONCE);
+        let later =
+            serde_json::json!({ "lists": { "endpoint": "/mcp", "everyone": false, "changed": [["b", "x/list"]] } });
+        assert_eq!(ListNews::read(later.to_string().as_bytes()).unwrap().changed, []);
+    }
+
     proptest! {
+        #[test]
+        fn news_of_lists_round_trip_and_are_no_lines(news in list_news()) {
+            prop_assert_eq!(Line::read(&news.to_bytes()), None);
+            prop_assert_eq!(ListNews::read(&news.to_bytes()), Some(news));
+        }
+
         #[test]
         fn messages_round_trip(key: [u8; 16], to: Option<[u8; 8]>, told in told()) {
             let line = Line { to: to.map(NodeName::from_bytes), session: SessionKey(key), told };

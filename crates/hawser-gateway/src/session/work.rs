@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use hawser_mcp::ListKind;
 use hawser_owner::LocalOwner;
 use tokio::time::Instant;
 
@@ -219,6 +220,21 @@ impl Work {
     /// The ways to backends that were needed.
     pub(super) fn all_upstreams(&self) -> Vec<Arc<Upstream>> {
         self.upstreams().values().cloned().collect()
+    }
+
+    /// Whether what a backend announces comes here by itself, now or as soon as that backend is back.
+    pub(crate) fn hears(&self, backend: usize) -> bool {
+        self.upstreams().get(&backend).is_some_and(|upstream| upstream.is_coming_back() || upstream.opened().is_some())
+    }
+
+    /// Whether there is an open session with a backend.
+    pub(crate) fn has_open(&self, backend: usize) -> bool {
+        self.upstreams().get(&backend).is_some_and(|upstream| upstream.opened().is_some())
+    }
+
+    /// The lists of which a backend announced the changes here.
+    pub(crate) fn announced_by(&self, backend: usize) -> Vec<ListKind> {
+        self.upstreams().get(&backend).map(|upstream| upstream.announced()).unwrap_or_default()
     }
 
     fn upstreams(&self) -> MutexGuard<'_, BTreeMap<usize, Arc<Upstream>>> {
