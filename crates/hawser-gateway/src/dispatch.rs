@@ -13,7 +13,7 @@ use crate::credential::Credential;
 use crate::gate::Entered;
 use crate::in_flight::{Flight, NotStarted};
 use crate::lists::{self, Cursors, Page};
-use crate::nodes::Told;
+use crate::nodes::{PASSED_ON_BYTES_MAX, Told};
 use crate::pending::NotPending;
 use crate::question_id::QuestionId;
 use crate::relay::NodeName;
@@ -275,7 +275,7 @@ async fn set_level(caller: &Caller, request: &Request) -> Answer {
         return Err(ErrorObject::new(code::INVALID_PARAMS, text));
     }
     let params = members.replace(&[("level", &RawJson::string(&level))]);
-    wishes::set_log_level(&caller.session, &level, Some(params)).await;
+    wishes::set_log_level(&caller.session, &level, params).await;
     caller.sessions.note_wishes(&caller.session).await;
     caller.sessions.nodes().tell_all(caller.session.key(), Told::LogLevel { level });
     Ok(Outcome::Result(RawJson::empty_object()))
@@ -290,6 +290,9 @@ pub(crate) fn notification(caller: &Caller, told: &Notification) -> Option<NodeN
             for opened in caller.session.upstreams().iter().filter_map(|upstream| upstream.opened()) {
                 opened.notify_in_background(told.clone());
             }
+            // What goes along is left out where it is too long for other nodes: that the roots changed is what matters.
+            let told = Some(told.clone()).filter(|told| told.to_bytes().len() <= PASSED_ON_BYTES_MAX);
+            let told = told.unwrap_or_else(|| Notification::new(client_notification::ROOTS_LIST_CHANGED, None));
             if let Ok(message) = RawJson::parse(&told.to_bytes()) {
                 caller.sessions.nodes().tell_all(caller.session.key(), Told::ForBackends { message });
             }

@@ -138,6 +138,16 @@ impl Outbox {
         read.map(|stream| stream.credential.clone())
     }
 
+    /// Keeps what could not be passed on, unless a stream takes it now.
+    pub(crate) fn keep(&self, messages: Vec<Bytes>) {
+        let mut state = self.lock();
+        for message in messages {
+            if self.send_to_newest(&mut state, |_| Some(message.clone())).is_err() {
+                state.keep(&message);
+            }
+        }
+    }
+
     /// Takes what is kept for a client that has no stream open here.
     pub(crate) fn take_kept(&self) -> Vec<Bytes> {
         std::mem::take(&mut self.lock().kept)
@@ -183,10 +193,7 @@ impl Outbox {
         if self.send_to_newest(&mut state, |_| Some(message.clone())).is_ok() || !must_not_be_missed(method) {
             return;
         }
-        let fits = state.kept.len() < KEPT_MAX && message.len() <= KEPT_BYTES_MAX;
-        if fits && !state.kept.contains(message) {
-            state.kept.push(message.clone());
-        }
+        state.keep(message);
     }
 
     fn talk(&self, message: &Bytes) {
@@ -218,6 +225,15 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is consistent between any two statements, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn keep(&mut self, message: &Bytes) {
+        let fits = self.kept.len() < KEPT_MAX && message.len() <= KEPT_BYTES_MAX;
+        if fits && !self.kept.contains(message) {
+            self.kept.push(message.clone());
+        }
     }
 }
 

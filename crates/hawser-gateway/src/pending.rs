@@ -4,8 +4,11 @@
 //! this session, and only from the client it was put to. What nobody answers is declined after a while, so that a backend does
 //! not wait for ever and the places come back.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hawser_backend::BackendSession;
 use hawser_mcp::{ErrorObject, RawJson, RequestId, Response, code};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +31,29 @@ pub(crate) struct PendingRequest {
     pub(crate) progress_token: Option<RawJson>,
     /// The GET stream that carried it, if one did: cancelled when that is gone.
     pub(crate) carried_by: Option<CancellationToken>,
+    /// The node that it was passed on to, if it was.
+    pub(crate) passed_on: OnceLock<PassedOn>,
+}
+
+/// A question that is put to the client by another node, where that listens.
+#[derive(Debug)]
+pub(crate) struct PassedOn {
+    node: NodeName,
+    /// What the client is to read.
+    message: Bytes,
+    /// That node has said that it put it.
+    put: AtomicBool,
+}
+
+/// A question that should have been put elsewhere.
+#[derive(Debug)]
+pub(crate) struct NotPut {
+    /// Position of the backend that asks.
+    pub(crate) backend: usize,
+    /// Whom it asks.
+    pub(crate) client_id: Option<String>,
+    /// What the client is to read.
+    pub(crate) message: Bytes,
 }
 
 /// The pending requests of one session.
@@ -98,6 +124,43 @@ impl PendingRequests {
         if let Some(waiting) = self.0.take(number) {
             waiting.decline();
         }
+    }
+
+    /// Notes that another node is to put a request.
+    pub(crate) fn note_passed_on(&self, number: u64, node: NodeName, message: Bytes) {
+        let passed_on = PassedOn { node, message, put: AtomicBool::new(false) };
+        self.0.look(number, |waiting| waiting.passed_on.set(passed_on).ok());
+    }
+
+    /// Notes that a node has put a request that was passed on to it.
+    pub(crate) fn note_put(&self, number: u64, by: NodeName) {
+        self.0.look(number, |waiting| {
+            let passed_on = waiting.passed_on.get().filter(|passed_on| passed_on.node == by)?;
+            passed_on.put.store(true, Ordering::Release);
+            Some(())
+        });
+    }
+
+    /// A request that was passed on and that nobody has put, once: who asks puts it or gives it up.
+    pub(crate) fn not_put(&self, number: u64) -> Option<NotPut> {
+        self.0.look(number, |waiting| {
+            let passed_on = waiting.passed_on.get()?;
+            let (backend, client_id) = (waiting.backend, waiting.client_id.clone());
+            let news = !passed_on.put.swap(true, Ordering::AcqRel);
+            news.then(|| NotPut { backend, client_id, message: passed_on.message.clone() })
+        })
+    }
+
+    /// The nodes that have put requests of these to the client.
+    pub(crate) fn put_by(&self) -> Vec<NodeName> {
+        self.0.of_all(|waiting| waiting.passed_on.get().map(|passed_on| passed_on.node))
+    }
+
+    /// Declines what was put by a node that has ended, and the client's stream with it.
+    pub(crate) fn lose(&self, node: NodeName) {
+        let lost =
+            |waiting: &PendingRequest, _| waiting.passed_on.get().is_some_and(|passed_on| passed_on.node == node);
+        self.0.take_all(lost).into_iter().for_each(PendingRequest::decline);
     }
 
     /// Declines what has waited for too long, and drops what belongs to backend sessions that are over.

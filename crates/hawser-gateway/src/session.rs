@@ -254,7 +254,8 @@ impl Session {
         }
     }
 
-    fn log_level(&self) -> Option<&'static str> {
+    /// The log level that the client set last.
+    pub(crate) fn log_level(&self) -> Option<&'static str> {
         LOG_LEVELS.get(usize::from(self.log_level.load(Ordering::Acquire)).checked_sub(1)?).copied()
     }
 

@@ -1,6 +1,6 @@
 //! What backends say without being asked: forwarded to the session's streams, under the gateway's ids.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use hawser_backend::{BackendSession, Unsolicited, WeakBackendSession};
@@ -166,6 +166,7 @@ pub(crate) fn put_to_client(
         client_id: client_id.map(str::to_owned),
         progress_token: progress_token.clone(),
         carried_by,
+        passed_on: OnceLock::new(),
     })?;
     let id = QuestionId { node: owner.node(), number };
     if progress_token.is_some() {

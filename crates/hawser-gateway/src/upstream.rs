@@ -33,6 +33,7 @@ pub(crate) struct Upstream {
     position: usize,
     state: Mutex<State>,
     opening: tokio::sync::Mutex<()>,
+    wishes: tokio::sync::Mutex<()>,
     recovering: AtomicBool,
 }
 
@@ -57,6 +58,7 @@ impl Upstream {
             position,
             state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
+            wishes: tokio::sync::Mutex::default(),
             recovering: AtomicBool::new(false),
         }
     }
@@ -141,6 +143,11 @@ impl Upstream {
         if let Some(session) = session {
             session.listen();
         }
+    }
+
+    /// Passed by who tells the backend what the client told another node.
+    pub(crate) const fn wishes_gate(&self) -> &tokio::sync::Mutex<()> {
+        &self.wishes
     }
 
     /// The log level that sessions opened later are told.

@@ -125,6 +125,11 @@ impl<T> Waiting<T> {
         self.lock().entries.iter().find(|(_, entry)| of(&entry.value)).map(|(number, _)| *number)
     }
 
+    /// What there is to say of all that wait.
+    pub(crate) fn of_all<R>(&self, say: impl Fn(&T) -> Option<R>) -> Vec<R> {
+        self.lock().entries.values().filter_map(|entry| say(&entry.value)).collect()
+    }
+
     /// Looks at what waits under a number.
     pub(crate) fn look<R>(&self, number: u64, at: impl FnOnce(&T) -> Option<R>) -> Option<R> {
         at(&self.lock().entries.get(&number)?.value)

@@ -15,13 +15,9 @@ use crate::upstream::Upstream;
 /// Longest wait for backends to take a wish.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
-/// `logging/setLevel`, with the client's own params where there are some: told to every backend that logs, now or when it is
-/// opened.
-pub(crate) async fn set_log_level(session: &Arc<Session>, level: &str, params: Option<RawJson>) {
+/// `logging/setLevel`, with the client's own params: told to every backend that logs, now or when it is opened.
+pub(crate) async fn set_log_level(session: &Arc<Session>, level: &str, params: RawJson) {
     session.set_log_level(level);
-    let Some(params) = params.or_else(|| RawJson::from_serialize(&serde_json::json!({ "level": level })).ok()) else {
-        return;
-    };
     // Told to who is open now; one that hangs is told when it is opened again.
     let upstreams = session.upstreams();
     let told =
@@ -29,21 +25,52 @@ pub(crate) async fn set_log_level(session: &Arc<Session>, level: &str, params: O
     futures_util::future::join_all(told).await;
 }
 
+/// Another node was told a log level by the client: so are the backend sessions here.
+pub(crate) fn follow_log_level(session: &Arc<Session>, level: &str) {
+    session.set_log_level(level);
+    for upstream in session.upstreams() {
+        follow(session, upstream, |session, upstream| async move {
+            // The last one that was told, whichever this one was.
+            let level = session.log_level().map(|level| serde_json::json!({ "level": level }));
+            if let Some(params) = level.and_then(|params| RawJson::from_serialize(&params).ok()) {
+                tell(&session, &upstream, "logging", method::LOGGING_SET_LEVEL, params).await;
+            }
+        });
+    }
+}
+
 /// Another node has subscribed to a resource, or ended it, on behalf of the client: so does the backend session here.
-pub(crate) async fn follow_subscription(session: &Arc<Session>, backend: &str, uri: &str, subscribed: bool) {
+pub(crate) fn follow_subscription(session: &Arc<Session>, backend: &str, uri: String, subscribed: bool) {
     let at = session.endpoint().backends().position(|known| known.name().as_str() == backend);
     let Some(upstream) = at.and_then(|at| session.upstream(at)) else { return };
-    let method = if subscribed { method::RESOURCES_SUBSCRIBE } else { method::RESOURCES_UNSUBSCRIBE };
-    if subscribed {
-        if upstream.note_subscription(uri).is_err() {
-            return;
+    if !subscribed {
+        upstream.forget_subscription(&uri);
+    } else if upstream.note_subscription(&uri).is_err() {
+        return;
+    }
+    follow(session, upstream, |session, upstream| async move {
+        // What is wanted by now.
+        let wanted = upstream.is_subscribed_to(&uri);
+        let method = if wanted { method::RESOURCES_SUBSCRIBE } else { method::RESOURCES_UNSUBSCRIBE };
+        if let Ok(params) = RawJson::from_serialize(&serde_json::json!({ "uri": uri })) {
+            tell(&session, &upstream, "resources", method, params).await;
         }
-    } else {
-        upstream.forget_subscription(uri);
+    });
+}
+
+/// Tells a backend, if it is open, after all that it is being told already. What was told last is told last.
+fn follow<F>(session: &Arc<Session>, upstream: Arc<Upstream>, telling: impl FnOnce(Arc<Session>, Arc<Upstream>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    if upstream.opened().is_none() {
+        return;
     }
-    if let Ok(params) = RawJson::from_serialize(&serde_json::json!({ "uri": uri })) {
-        tell(session, &upstream, "resources", method, params).await;
-    }
+    let telling = telling(Arc::clone(session), Arc::clone(&upstream));
+    tokio::spawn(async move {
+        let _one_at_a_time = upstream.wishes_gate().lock().await;
+        telling.await;
+    });
 }
 
 async fn tell(session: &Arc<Session>, upstream: &Upstream, capability: &str, method: &str, params: RawJson) {

@@ -118,6 +118,10 @@ struct Inner {
     streams: HashMap<String, mpsc::UnboundedSender<Value>>,
     /// By the id of the question.
     waiting: HashMap<String, oneshot::Sender<Value>>,
+    /// What its questions were answered with.
+    answers: Vec<Value>,
+    /// The log levels that each session took, in the order in which it did.
+    levels: HashMap<String, Vec<String>>,
     last: u64,
 }
 
@@ -157,7 +161,7 @@ impl Asking {
                 inner.last += 1;
                 let result = json!({
                     "protocolVersion": "2025-11-25",
-                    "capabilities": { "tools": { "listChanged": true } },
+                    "capabilities": { "tools": { "listChanged": true }, "logging": {} },
                     "serverInfo": { "name": "asking", "version": "1" },
                 });
                 let id = [("mcp-session-id", format!("session-{}", inner.last))];
@@ -165,13 +169,28 @@ impl Asking {
             }
             Some("tools/list") => {
                 let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
-                Self::result(&message, &json!({ "tools": [tool("ask"), tool("ask_later")] }))
+                Self::result(&message, &json!({ "tools": [tool("ask"), tool("ask_later"), tool("change")] }))
             }
             Some("tools/call") if message["params"]["name"] == "ask" => {
                 let length = message.pointer("/params/arguments/length").and_then(Value::as_u64).unwrap_or(1);
                 let answer = self.ask(&session, usize::try_from(length).unwrap_or(1));
                 let said = answer.await.unwrap_or_default().to_string();
                 Self::result(&message, &json!({ "content": [{ "type": "text", "text": said }] }))
+            }
+            Some("tools/call") if message["params"]["name"] == "change" => {
+                let params = json!({ "_meta": { "test/long": "x".repeat(20_000) } });
+                let changed =
+                    json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": params });
+                let told = self.lock().streams.get(&session).map(|stream| stream.send(changed));
+                Self::result(&message, &json!({ "content": [{ "type": "text", "text": told.is_some().to_string() }] }))
+            }
+            Some("logging/setLevel") => {
+                let level = message["params"]["level"].as_str().unwrap_or_default().to_owned();
+                if level == "debug" {
+                    tokio::time::sleep(LATER).await;
+                }
+                self.lock().levels.entry(session).or_default().push(level);
+                Self::result(&message, &json!({}))
             }
             Some("tools/call") => {
                 let asking = self.clone();
@@ -184,6 +203,7 @@ impl Asking {
             Some(_) if message.get("id").is_some() => Self::result(&message, &json!({})),
             Some(_) => StatusCode::ACCEPTED.into_response(),
             None => {
+                self.lock().answers.push(message.clone());
                 let waiting = message["id"].as_str().and_then(|id| self.lock().waiting.remove(id));
                 waiting.map(|waiting| waiting.send(message));
                 StatusCode::ACCEPTED.into_response()
@@ -214,7 +234,10 @@ impl Asking {
 
 /// Two nodes before such a server, and alice's session on the first.
 async fn asking() -> Result<(Nodes, Legacy)> {
-    let (_, url) = Asking::start().await?;
+    asking_with(Asking::start().await?.1).await
+}
+
+async fn asking_with(url: String) -> Result<(Nodes, Legacy)> {
     let backends = json!({ "asks": { "url": url, "naming": "none" } });
     let nodes = Nodes::with(2, Speaks::Legacy, json!({ "backends": backends })).await?;
     let alice = nodes.log_in("alice").await?;
@@ -266,5 +289,89 @@ async fn an_older_stream_of_another_node_does_not_count() -> Result<()> {
     drop(old);
     there.result("tools/call", json!({ "name": "ask_later" })).await?;
     soon("no question", standing.expect("elicitation/create")).await?;
+    Ok(())
+}
+
+/// A server that asks on its own is not left waiting by a node that has ended, whether or not that has put the question.
+#[tokio::test]
+async fn a_question_that_is_lost_with_a_node_is_declined() -> Result<()> {
+    for put in [false, true] {
+        let (asking, url) = Asking::start().await?;
+        let (mut nodes, here) = asking_with(url).await?;
+        let there = here.at(&nodes.at(1)?);
+        let mut standing = there.stream(None).await?;
+        standing.event().await?.context("no priming event")?;
+        let ask = async || here.result("tools/call", json!({ "name": "ask_later" })).await;
+        ask().await?;
+        let question = soon("no question", standing.expect("elicitation/create")).await?;
+        if !put {
+            ensure!(there.respond(&question["id"], accept()).await? == 202);
+        }
+        nodes.nodes[1].kill().await?;
+        if !put {
+            ask().await?;
+        }
+        let declined = async || {
+            let answers = asking.lock().answers.clone();
+            Ok(answers.iter().any(|answer| answer.get("error").is_some()).then_some(()))
+        };
+        until("it is declined", 3 * PATIENCE, declined).await.with_context(|| format!("put: {put}"))?;
+    }
+    Ok(())
+}
+
+/// What another node tells of a session's log level is told to the server in that order, however slow the server is.
+#[tokio::test]
+async fn the_last_log_level_is_the_last_one_at_every_node() -> Result<()> {
+    let (asking, url) = Asking::start().await?;
+    let (nodes, here) = asking_with(url).await?;
+    let there = here.at(&nodes.at(1)?);
+    there.result("tools/list", json!({})).await?;
+    let set = |level: &'static str| here.request("logging/setLevel", json!({ "level": level }));
+    for level in ["debug", "error"] {
+        ensure!(set(level).await?.status == 200);
+    }
+    let told = async || {
+        let levels = asking.lock().levels.clone();
+        Ok((levels.len() == 2 && levels.values().all(|levels| levels.len() >= 2)).then_some(levels))
+    };
+    let levels = until("both nodes have told it", PATIENCE, told).await?;
+    ensure!(levels.values().all(|levels| levels.last().is_some_and(|last| last == "error")), "{levels:?}");
+    Ok(())
+}
+
+/// What is kept for a listener and is too long to be carried to another node is kept on.
+#[tokio::test]
+async fn a_long_notice_is_not_lost_where_its_client_listens_at_another_node() -> Result<()> {
+    let (nodes, here) = asking().await?;
+    let there = here.at(&nodes.at(1)?);
+    let changed = here.result("tools/call", json!({ "name": "change" })).await?;
+    ensure!(text(&changed) == "true", "the server has nobody to tell");
+    ensure!(there.request("ping", json!({})).await?.status == 200);
+    let mut elsewhere = there.stream(None).await?;
+    elsewhere.event().await?.context("no priming event")?;
+    // It is known at the first node where the client listens.
+    here.result("tools/call", json!({ "name": "ask_later" })).await?;
+    soon("no question", elsewhere.expect("elicitation/create")).await?;
+    let mut standing = here.stream(None).await?;
+    standing.event().await?.context("no priming event")?;
+    soon("the notice is lost", standing.expect("notifications/tools/list_changed")).await?;
+    Ok(())
+}
+
+/// However long the client says why.
+#[tokio::test]
+async fn a_cancellation_with_a_long_reason_reaches_the_node_of_its_call() -> Result<()> {
+    let nodes = Nodes::new(2, Speaks::Legacy).await?;
+    let alice = nodes.log_in("alice").await?;
+    let here = nodes.legacy_on(0, &alice, json!({ "elicitation": {} })).await?.at(&nodes.at(0)?);
+    let there = here.at(&nodes.at(1)?);
+    let mut answer = here.request_as(&json!("call"), "tools/call", side_effect("cancelled at length")).await?;
+    answer.expect("elicitation/create").await?;
+    ensure!(there.request("ping", json!({})).await?.status == 200);
+    let params = json!({ "requestId": "call", "reason": "\u{e4}".repeat(50_000) });
+    there.notify("notifications/cancelled", Some(params)).await?;
+    let rest = soon("it goes on", answer.all()).await?;
+    ensure!(rest.iter().all(|message| message.get("result").is_none()), "{rest:?}");
     Ok(())
 }

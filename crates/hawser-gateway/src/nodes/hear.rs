@@ -42,9 +42,7 @@ fn take(session: &Arc<Session>, nodes: &Nodes, from: NodeName, told: Told) {
     match told {
         Told::Listens { client_id } => {
             session.set_listener_elsewhere(Some(ListensAt { node: from, client_id }));
-            for kept in session.present_work().map(|work| work.outbox.take_kept()).into_iter().flatten() {
-                session.pass_on(&kept);
-            }
+            session.pass_kept_on();
         }
         Told::WhoListens => {
             if let Some(listener) = session.present_work().and_then(|work| work.outbox.listener()) {
@@ -55,15 +53,15 @@ fn take(session: &Arc<Session>, nodes: &Nodes, from: NodeName, told: Told) {
         Told::Question { number, client_id, message } => {
             let is_same = |reader: Option<&str>| (reader == client_id.as_deref()).then(|| message.bytes().clone());
             let work = session.present_work();
-            if work.is_none_or(|work| work.outbox.send_with(|reader| is_same(reader.client_id)).is_err()) {
-                nodes.tell(from, session.key(), Told::NotPut { number });
-            }
+            let put = work.is_some_and(|work| work.outbox.send_with(|reader| is_same(reader.client_id)).is_ok());
+            nodes.tell(from, session.key(), if put { Told::Put { number } } else { Told::NotPut { number } });
         }
-        Told::NotPut { number } => {
+        Told::Put { number } => {
             if let Some(work) = session.present_work() {
-                work.pending.decline(number);
+                work.pending.note_put(number, from);
             }
         }
+        Told::NotPut { number } => session.put_here(number),
         Told::Cancelled { id, reason } => {
             if let (Some(id), Some(work)) = (RequestId::from_raw(id), session.present_work()) {
                 work.in_flight.cancel(&id, reason);
@@ -76,13 +74,9 @@ fn take(session: &Arc<Session>, nodes: &Nodes, from: NodeName, told: Told) {
                 }
             }
         }
-        Told::LogLevel { level } => {
-            let session = Arc::clone(session);
-            tokio::spawn(async move { wishes::set_log_level(&session, &level, None).await });
-        }
+        Told::LogLevel { level } => wishes::follow_log_level(session, &level),
         Told::Subscription { backend, uri, subscribed } => {
-            let session = Arc::clone(session);
-            tokio::spawn(async move { wishes::follow_subscription(&session, &backend, &uri, subscribed).await });
+            wishes::follow_subscription(session, &backend, uri, subscribed);
         }
     }
 }

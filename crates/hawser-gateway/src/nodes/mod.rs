@@ -9,25 +9,37 @@ mod hear;
 mod told;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use hawser_mcp::RawJson;
+use tokio::time::sleep;
 
 use crate::claims::SessionKey;
 use crate::endpoint::Endpoint;
 use crate::hearsay::Topic;
+use crate::in_flight::Attached;
+use crate::pending::NotPut;
 use crate::relay::{NodeName, Relay};
 use crate::session::Session;
 
-use self::told::{LISTS_AT_ONCE, Line, PASSED_ON_BYTES_MAX};
+use self::told::{LISTS_AT_ONCE, Line};
 
-pub(crate) use self::told::{ListNews, Told};
+pub(crate) use self::told::{ListNews, PASSED_ON_BYTES_MAX, Told};
+
+/// How long another node may take to say that it has put a question.
+const PUT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Carries short messages to all other nodes.
+#[async_trait]
 pub(crate) trait Tells: Send + Sync {
-    /// Does not wait; what cannot be sent is lost.
-    fn tell_all(&self, message: Bytes);
+    /// Does not wait. `false` if it is not sent.
+    fn tell_all(&self, message: Bytes) -> bool;
+
+    /// Whether a node still runs; `None` if that cannot be known now.
+    async fn is_present(&self, node: NodeName) -> Option<bool>;
 }
 
 /// This node and the others.
@@ -48,20 +60,24 @@ impl Nodes {
         self.here
     }
 
-    /// Tells one node something of a session.
-    fn tell(&self, to: NodeName, session: SessionKey, told: Told) {
-        self.send(Some(to), session, told);
+    /// Tells one node something of a session. `false` if it is not sent.
+    fn tell(&self, to: NodeName, session: SessionKey, told: Told) -> bool {
+        self.send(Some(to), session, told)
     }
 
     /// Tells all others.
     pub(crate) fn tell_all(&self, session: SessionKey, told: Told) {
-        self.send(None, session, told);
+        self.send(None, session, told.cut());
     }
 
-    fn send(&self, to: Option<NodeName>, session: SessionKey, told: Told) {
-        if let Some(others) = &self.others {
-            others.tell_all(Line { to, session, told }.to_bytes());
-        }
+    fn send(&self, to: Option<NodeName>, session: SessionKey, told: Told) -> bool {
+        self.others.as_ref().is_some_and(|others| others.tell_all(Line { to, session, told }.to_bytes()))
+    }
+
+    /// Whether a node is known to have ended.
+    pub(crate) async fn is_gone(&self, node: NodeName) -> bool {
+        let Some(others) = &self.others else { return true };
+        node != self.here && others.is_present(node).await == Some(false)
     }
 
     /// Lists changed that are not one owner's: for everyone, or for all anonymous callers.
@@ -102,12 +118,21 @@ pub(crate) struct ListensAt {
 }
 
 impl Session {
-    /// Passes a notification on to the node where the client listens; `false` if that is none but this.
+    /// Passes a notification on to the node where the client listens; `false` if that is none but this, or it cannot be told now.
     pub(crate) fn pass_on(&self, message: &Bytes) -> bool {
         let Some(at) = self.listener_elsewhere() else { return false };
         let Some(message) = short(message) else { return false };
-        self.nodes().tell(at.node, self.key(), Told::Message { message });
-        true
+        self.nodes().tell(at.node, self.key(), Told::Message { message })
+    }
+
+    /// Passes what is kept here on to the node where the client listens; what cannot be is kept on.
+    pub(crate) fn pass_kept_on(&self) {
+        if self.listener_elsewhere().is_none() {
+            return;
+        }
+        let Some(work) = self.present_work() else { return };
+        let left: Vec<_> = work.outbox.take_kept().into_iter().filter(|kept| !self.pass_on(kept)).collect();
+        work.outbox.keep(left);
     }
 
     /// Passes a question on to the node where the client listens; `None` if that is none but this, or nothing is to be put. What
@@ -115,12 +140,33 @@ impl Session {
     pub(crate) fn pass_question_on(&self, make: impl FnOnce(Option<&str>) -> Option<(u64, Bytes)>) -> Option<()> {
         let at = self.listener_elsewhere()?;
         let (number, message) = make(at.client_id.as_deref())?;
-        let Some(message) = short(&message) else {
-            self.work().pending.decline(number);
-            return Some(());
-        };
-        self.nodes().tell(at.node, self.key(), Told::Question { number, client_id: at.client_id, message });
+        self.work().pending.note_passed_on(number, at.node, message.clone());
+        let told = short(&message).map(|message| Told::Question { number, client_id: at.client_id, message });
+        if told.is_some_and(|told| self.nodes().tell(at.node, self.key(), told)) {
+            let session = Weak::clone(self.weak());
+            // Such questions are few, and as many as may wait. A node that has ended says nothing.
+            tokio::spawn(async move {
+                sleep(PUT_WITHIN).await;
+                if let Some(session) = session.upgrade() {
+                    session.put_here(number);
+                }
+            });
+        } else {
+            self.put_here(number);
+        }
         Some(())
+    }
+
+    /// Puts a question here that no other node has put: to a stream of the same client, or with a call of it.
+    fn put_here(&self, number: u64) {
+        let Some(work) = self.present_work() else { return };
+        let Some(NotPut { backend, client_id, message }) = work.pending.not_put(number) else { return };
+        let of_client = |reader: Option<&str>| (reader == client_id.as_deref()).then(|| message.clone());
+        let put = work.outbox.send_with(|reader| of_client(reader.client_id)).is_ok()
+            || work.in_flight.attach(backend, |reader| of_client(reader).map(Attached::Message));
+        if !put {
+            work.pending.decline(number);
+        }
     }
 }
 
@@ -128,8 +174,13 @@ fn short(message: &Bytes) -> Option<RawJson> {
     (message.len() <= PASSED_ON_BYTES_MAX).then(|| RawJson::parse(message).ok())?
 }
 
+#[async_trait]
 impl Tells for Relay {
-    fn tell_all(&self, message: Bytes) {
-        Self::tell_all(self, message);
+    fn tell_all(&self, message: Bytes) -> bool {
+        Self::tell_all(self, message)
+    }
+
+    async fn is_present(&self, node: NodeName) -> Option<bool> {
+        Self::is_present(self, node).await
     }
 }

@@ -10,7 +10,10 @@ use crate::relay::NodeName;
 
 /// Longest message of a backend that is passed on from one node to another, in bytes: with what is around it, it still is a short
 /// message between nodes.
-pub(super) const PASSED_ON_BYTES_MAX: usize = 12 * 1024;
+pub(crate) const PASSED_ON_BYTES_MAX: usize = 12 * 1024;
+
+/// Longest reason of a cancellation that is told.
+const REASON_BYTES_MAX: usize = 2 * 1024;
 
 /// A message: about which session, and for which node if not for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(crate) enum Told {
     Message { message: RawJson },
     /// A backend's question for that stream, if it still is this client's.
     Question { number: u64, client_id: Option<String>, message: RawJson },
+    /// The question was put to the client's stream.
+    Put { number: u64 },
     /// The question found no stream.
     NotPut { number: u64 },
     /// The client does not want the answer to one of its requests.
@@ -73,6 +78,7 @@ enum Written {
     WhoListens {},
     Message { message: Box<RawValue> },
     Question { number: u64, client_id: Option<String>, message: Box<RawValue> },
+    Put { number: u64 },
     NotPut { number: u64 },
     Cancelled { id: Box<RawValue>, reason: Option<String> },
     ForBackends { message: Box<RawValue> },
@@ -131,6 +137,17 @@ impl Line {
 }
 
 impl Told {
+    /// The same, short enough to be told: a reason may be cut.
+    pub(super) fn cut(self) -> Self {
+        match self {
+            Self::Cancelled { id, reason: Some(reason) } => {
+                let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+                Self::Cancelled { id, reason: Some(reason[..end].to_owned()) }
+            }
+            other => other,
+        }
+    }
+
     fn into_written(self) -> Written {
         match self {
             Self::Listens { client_id } => Written::Listens { client_id },
@@ -139,6 +156,7 @@ impl Told {
             Self::Question { number, client_id, message } => {
                 Written::Question { number, client_id, message: written(&message) }
             }
+            Self::Put { number } => Written::Put { number },
             Self::NotPut { number } => Written::NotPut { number },
             Self::Cancelled { id, reason } => Written::Cancelled { id: written(&id), reason },
             Self::ForBackends { message } => Written::ForBackends { message: written(&message) },
@@ -155,6 +173,7 @@ impl Told {
             Written::Question { number, client_id, message } => {
                 Self::Question { number, client_id, message: raw(message)? }
             }
+            Written::Put { number } => Self::Put { number },
             Written::NotPut { number } => Self::NotPut { number },
             Written::Cancelled { id, reason } => Self::Cancelled { id: raw(id)?, reason },
             Written::ForBackends { message } => Self::ForBackends { message: raw(message)? },
@@ -190,6 +209,7 @@ mod tests {
                 client_id,
                 message
             }),
+            any::<u64>().prop_map(|number| Told::Put { number }),
             any::<u64>().prop_map(|number| Told::NotPut { number }),
             (json(), any::<Option<String>>()).prop_map(|(id, reason)| Told::Cancelled { id, reason }),
             json().prop_map(|message| Told::ForBackends { message }),

@@ -239,11 +239,19 @@ impl Relay {
         }
     }
 
-    /// Tells all other nodes something short, at best effort; never waits.
-    pub fn tell_all(&self, message: Bytes) {
-        if message.len() > TELL_BYTES_MAX || !self.shared.outbox.tell(message) {
+    /// Tells all other nodes something short, at best effort; never waits. `false` if it certainly is told to none: it is too long,
+    /// or too much waits to be told.
+    pub fn tell_all(&self, message: Bytes) -> bool {
+        let taken = message.len() <= TELL_BYTES_MAX && self.shared.outbox.tell(message);
+        if !taken {
             debug!("something was not told to the other nodes");
         }
+        taken
+    }
+
+    /// Whether a node is there, as far as the store knows; `None` if that cannot be asked.
+    pub async fn is_present(&self, node: NodeName) -> Option<bool> {
+        self.shared.is_present(node).await.ok()
     }
 
     /// Listens, answers and sends. Runs until dropped; only one at a time.

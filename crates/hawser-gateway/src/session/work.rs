@@ -103,6 +103,7 @@ impl Session {
         if let Some(work) = self.present_work() {
             work.expire();
         }
+        self.pass_kept_on();
         self.give_back(Work::is_over);
     }
 

@@ -1,5 +1,6 @@
 //! How sessions end: by their owner, by revocation, by time, or with the node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::audit;
 use crate::claims::SessionKey;
 use crate::credential::{Credential, Revocation};
 use crate::record::{self, StoredSession};
+use crate::relay::NodeName;
 use crate::session::Session;
 
 /// A tombstone outlives the handle by this much, for clocks that differ.
@@ -119,11 +121,16 @@ impl Sessions {
     /// which others get their turn.
     pub(crate) async fn sweep(&self) {
         self.workshop.forget_the_gone();
+        let mut put_by = BTreeSet::new();
         for some in self.workshop.at_work().chunks(AT_A_STEP) {
             for session in some {
+                put_by.extend(session.present_work().map(|work| work.pending.put_by()).into_iter().flatten());
                 session.tidy();
             }
             tokio::task::yield_now().await;
+        }
+        for node in put_by {
+            self.lose_questions(node).await;
         }
         let first = self.swept.load(Ordering::Relaxed);
         let mut at = first;
@@ -137,6 +144,16 @@ impl Sessions {
             tokio::task::yield_now().await;
         }
         self.swept.store(at, Ordering::Relaxed);
+    }
+
+    /// What a node put to a client is declined when that node has ended.
+    async fn lose_questions(&self, node: NodeName) {
+        if self.nodes().is_gone(node).await {
+            for some in self.workshop.at_work().chunks(AT_A_STEP) {
+                some.iter().filter_map(|session| session.present_work()).for_each(|work| work.pending.lose(node));
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     async fn release_over(&self, some: Vec<Arc<Session>>) {
