@@ -3,6 +3,7 @@
 //! Each task says what it is doing while it works, ends with a table, writes the same as JSON with `--json FILE`,
 //! and exits non-zero when something did not hold.
 
+mod bench;
 mod conformance;
 mod crowd;
 mod exec;
@@ -38,6 +39,8 @@ enum Task {
     Test(TestOptions),
     /// Install the pinned clients, servers and issuers that the black-box tests run against.
     RealParts(Output),
+    /// Measure what the gateway costs, beside nginx and beside no gateway.
+    Bench(bench::Options),
     /// Judge the authorization server, and the gateway between both protocol eras, with the MCP conformance suite.
     Conformance(conformance::Options),
     /// Open a crowd of sessions on one node and hold what they cost to the promised bounds.
@@ -98,6 +101,11 @@ fn run(task: Task) -> Result<bool> {
             let mut report = Report::new("real-parts");
             report.step("real-parts", || real_parts::install(&workspace));
             report.finish(output.json.as_deref())
+        }
+        Task::Bench(options) => {
+            let mut report = Report::new("bench");
+            bench::task(&workspace, &options, &mut report);
+            report.finish(options.output.json.as_deref())
         }
         Task::Conformance(options) => {
             let mut report = Report::new("conformance");

@@ -1,0 +1,7 @@
+//! What is put side by side: processes on loopback, each stopped by its id.
+
+pub(crate) mod gateway;
+pub(crate) mod issuer;
+pub(crate) mod nginx;
+pub(crate) mod process;
+pub(crate) mod server;
