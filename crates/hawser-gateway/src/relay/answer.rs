@@ -82,6 +82,15 @@ impl Answer {
         .await
     }
 
+    /// Gives it up unless the other node has the request; whether it does not have it.
+    pub(super) fn withdraw(&self) -> bool {
+        let withdrawn = self.asked.lock().withdraw();
+        if withdrawn {
+            self.say(Word::Leave);
+        }
+        withdrawn
+    }
+
     /// Waits for the head; the body comes as it is read.
     pub(super) async fn response(mut self) -> Result<Response<Body>, Break> {
         let head = std::future::poll_fn(|context| self.poll_read(context)).await;

@@ -1,6 +1,9 @@
 //! How an answer comes over a channel that loses, doubles and reorders: as numbered pieces, so many at a time, sent again when they
 //! are missed. Both sides are state machines over explicit time; whoever drives them sends what they return.
 //!
+//! A request is begun with only when who asked has heard that it has come, and has said that it waits: one that comes late, when it
+//! was given up or brought again, has no effect.
+//!
 //! The asking side tells a window: what has come, and up to where more may come. It moves as the client reads, so a slow client
 //! holds a bounded number of pieces on both sides. The answering side keeps what it has sent until the window says that it has
 //! come. Both speak every [`BEAT`], so that each notices when the other is gone, and so that whatever was lost is noticed.

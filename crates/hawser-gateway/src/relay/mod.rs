@@ -74,8 +74,8 @@ pub trait Hears: Send + Sync + 'static {
     fn hear(&self, from: NodeName, message: Bytes);
 }
 
-/// Why another node did not answer. Except where it says otherwise, it may have got the request all the same and begun with it, and
-/// drops it as soon as it hears that nobody waits.
+/// Why another node did not answer. Except where it says otherwise, it has not begun with the request and never will, although that
+/// may still come.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum NotReached {
     /// There is no such node, or not any more.
@@ -216,6 +216,7 @@ impl Relay {
             Ok(Ok(())) => {}
             Ok(Err(Break::Unsent)) => return Err(NotReached::Store(to)),
             Ok(Err(_)) => return Err(NotReached::Busy(to)),
+            Err(_) if !answer.withdraw() => {}
             Err(_) => {
                 return Err(match self.shared.is_present(to).await {
                     Ok(true) => NotReached::Silent(to),

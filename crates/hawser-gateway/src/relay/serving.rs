@@ -258,7 +258,7 @@ impl Requests {
         };
         let answering = UnderAnswer { key, served, shared: Arc::clone(&self.shared) };
         let Some(request) = Relayed::read(&bytes) else { return };
-        self.shared.serving.say(key, Word::Accepted);
+        self.shared.serving.say(key, answering.served.lock().beat(Instant::now()));
         let gateway = Arc::clone(&self.serves);
         self.tasks.spawn(async move {
             tokio::select! {
@@ -279,6 +279,9 @@ struct UnderAnswer {
 
 impl UnderAnswer {
     async fn answer(&self, serves: &dyn Serves, request: Relayed) {
+        while !self.served.lock().is_wanted() {
+            self.served.moved.notified().await;
+        }
         let (head, body) = serves.serve(self.key.0, request).await.into_parts();
         self.served.lock().push(Piece::Head(head.status, head.headers));
         let mut chunks = Chunks::new(body);

@@ -24,6 +24,8 @@ pub(in super::super) struct Answering {
     until: u32,
     /// How many are kept at most.
     kept_max: u32,
+    /// Whether the asking side knows that its request has come, and waits.
+    wanted: bool,
     ended: bool,
     heard: Instant,
     said: Instant,
@@ -39,6 +41,7 @@ impl Answering {
             sent: 0,
             until: WINDOW,
             kept_max: WINDOW,
+            wanted: false,
             ended: false,
             heard: now,
             said: now,
@@ -49,6 +52,11 @@ impl Answering {
     /// More may be kept.
     pub(in super::super) const fn widen(&mut self) {
         self.kept_max = WINDOW + WIDER;
+    }
+
+    /// Whether what was asked for may be done. A request that comes late is not wanted any more.
+    pub(in super::super) const fn is_wanted(&self) -> bool {
+        self.wanted
     }
 
     /// Whether there is room for another piece.
@@ -81,6 +89,7 @@ impl Answering {
     /// The asking side has told its window.
     pub(in super::super) fn window(&mut self, now: Instant, window: Window) {
         self.heard = now;
+        self.wanted = true;
         if window.received < self.first || window.received > self.told() {
             // Overtaken by a later one; or nonsense.
             return;
@@ -103,13 +112,14 @@ impl Answering {
         if now.duration_since(self.heard) >= SILENCE {
             return Err(PeerGone);
         }
-        Ok((now.duration_since(self.said) >= BEAT).then(|| self.beat(now)))
+        let after = if self.wanted { BEAT } else { AGAIN };
+        Ok((now.duration_since(self.said) >= after).then(|| self.beat(now)))
     }
 
     /// Says how far it is.
     pub(in super::super) fn beat(&mut self, now: Instant) -> Word {
         self.said = now;
-        Word::Sent(self.told())
+        if self.wanted { Word::Sent(self.told()) } else { Word::Accepted }
     }
 
     #[cfg(test)]

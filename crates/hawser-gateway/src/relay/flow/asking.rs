@@ -103,7 +103,11 @@ impl Asking {
         }
         self.heard = now;
         match word {
-            Word::Accepted => self.accepted = true,
+            Word::Accepted => {
+                self.accepted = true;
+                // Until it hears this, it does not begin.
+                return (self.expected == 0).then(|| self.window(now, false));
+            }
             Word::Piece(number, piece) => {
                 self.accepted = true;
                 return self.piece(now, number, piece);
@@ -168,6 +172,15 @@ impl Asking {
             return self.again(now);
         }
         (now.duration_since(self.said) >= BEAT).then(|| self.window(now, false))
+    }
+
+    /// Ends it unless the other side has the request; whether it has not. Then nothing is done over there, however late the request
+    /// comes.
+    pub(in super::super) fn withdraw(&mut self) -> bool {
+        if !self.accepted {
+            self.over.get_or_insert(Err(Break::Unwanted));
+        }
+        !self.accepted
     }
 
     /// Ends it, because it cannot go on.

@@ -32,6 +32,8 @@ enum Step {
     /// One side learns that messages may have been lost.
     Missed,
     Widen,
+    /// Who asks has waited long enough for the other side to say that it has the request.
+    Withdraw,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -44,6 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Time),
         1 => Just(Step::Missed),
         1 => Just(Step::Widen),
+        1 => Just(Step::Withdraw),
     ];
     proptest::collection::vec(step, 0..400)
 }
@@ -61,6 +64,7 @@ struct Model {
     /// Pieces that were read: those that were said, in their order.
     read: usize,
     outcome: Option<Read>,
+    withdrawn: bool,
 }
 
 impl Model {
@@ -72,11 +76,11 @@ impl Model {
         source.reverse();
         let (asking, answering) = (Asking::new(now), Some(Answering::new(now)));
         let (there, back) = (Vec::new(), vec![Word::Accepted]);
-        Self { now, asking, answering, source, total, there, back, read: 0, outcome: None }
+        Self { now, asking, answering, source, total, there, back, read: 0, outcome: None, withdrawn: false }
     }
 
     fn work(&mut self) {
-        let Some(answering) = &mut self.answering else { return };
+        let Some(answering) = self.answering.as_mut().filter(|answering| answering.is_wanted()) else { return };
         loop {
             while let Some(word) = answering.pop(self.now) {
                 self.back.push(word);
@@ -154,6 +158,12 @@ impl Model {
                 self.asking.widen();
                 self.answering.iter_mut().for_each(Answering::widen);
             }
+            Step::Withdraw => {
+                if self.asking.withdraw() {
+                    self.withdrawn = true;
+                    self.there.push(Word::Leave);
+                }
+            }
         }
         self.work();
         self.check();
@@ -187,11 +197,12 @@ impl Model {
         }
     }
 
-    /// An end is only said when all was read; both sides hold a bounded number.
+    /// An end is only said when all was read; nothing that was withdrawn is done; both sides hold a bounded number.
     fn check(&self) {
         if self.outcome == Some(Read::End) {
             assert_eq!(self.read, self.total);
         }
+        assert!(!self.withdrawn || self.answering.as_ref().is_none_or(|answering| !answering.is_wanted()));
         let most = (WINDOW + WIDER) as usize;
         assert!(self.asking.unread() <= most);
         assert!(self.answering.as_ref().is_none_or(|answering| answering.kept() <= most));
@@ -253,6 +264,7 @@ proptest! {
             });
             answering.push(data(0));
             let _ = answering.pop(now);
+            let _ = answering.tick(now);
             answering.window(now, Window { received: if kind < 128 { near } else { one }, until: two, again: true });
         }
         prop_assert!(asking.unread() <= WINDOW as usize && answering.kept() <= WINDOW as usize);

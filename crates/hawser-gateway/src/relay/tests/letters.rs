@@ -9,7 +9,7 @@ use hawser_store::{Delivery, Store as _};
 use http::StatusCode;
 
 use super::world::{NOW, Node, World, read, request, ring};
-use crate::relay::frame::{ExchangeId, Frame, Piece, Word};
+use crate::relay::frame::{ExchangeId, Frame, Piece, Window, Word};
 use crate::relay::letter::{Channel, Writer};
 use crate::relay::{NodeName, NotReached};
 use crate::reply;
@@ -35,9 +35,12 @@ fn written(frame: &Frame) -> Vec<u8> {
     message
 }
 
+/// A request, and that it is waited for.
 fn whole_request() -> Vec<u8> {
     let bytes = request("").to_parts().remove(0);
-    written(&Frame::Of(ExchangeId(1), Word::Request { part: 0, parts: 1, bytes }))
+    let begin = Window { received: 0, until: 4, again: false };
+    let words = [Word::Request { part: 0, parts: 1, bytes }, Word::Window(begin)];
+    words.into_iter().flat_map(|word| written(&Frame::Of(ExchangeId(1), word))).collect()
 }
 
 /// Long enough for anything to arrive.

@@ -1,6 +1,7 @@
 //! What becomes of an answer when messages are lost, and when nodes are.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -137,15 +138,32 @@ async fn a_request_that_cannot_be_sent_is_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_whose_acknowledgement_is_lost_is_dropped_over_there() {
+async fn a_request_that_was_given_up_is_not_begun_with_however_it_comes() {
     let world = World::new();
-    let (there, feed) = feeding(&world, "application/json").await;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let there = world
+        .node({
+            let begun = Arc::clone(&begun);
+            move |_| {
+                begun.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(reply::empty(StatusCode::ACCEPTED))
+            }
+        })
+        .await;
     let here = world.asker().await;
-    let to_asker = format!("node/{}", here.name());
-    world.store.misbehave(move |_, channel| if channel == to_asker { Fate::IsLost } else { Fate::Comes });
-    let refused = here.relay.forward(there.name(), request("")).await;
-    assert_eq!(refused.unwrap_err(), NotReached::Silent(there.name()));
-    feed.closed().await;
+    let (to_asker, to_answerer) = (format!("node/{}", here.name()), format!("node/{}", there.name()));
+    // Its acknowledgement is lost; its acknowledgement comes late; it comes late itself.
+    for (troubled, fate) in [(&to_asker, Fate::IsLost), (&to_asker, Fate::IsLate), (&to_answerer, Fate::IsLate)] {
+        let troubled = troubled.clone();
+        world.store.misbehave(move |_, channel| if channel == troubled { fate } else { Fate::Comes });
+        let refused = here.relay.forward(there.name(), request("")).await;
+        assert_eq!(refused.unwrap_err(), NotReached::Silent(there.name()));
+        world.store.recover().await;
+        tokio::time::sleep(2 * SILENCE).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 0);
+    }
+    let answered = here.relay.forward(there.name(), request("")).await.unwrap();
+    assert_eq!((answered.status(), begun.load(Ordering::Relaxed)), (StatusCode::ACCEPTED, 1));
 }
 
 #[tokio::test(start_paused = true)]

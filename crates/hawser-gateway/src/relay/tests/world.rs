@@ -25,6 +25,8 @@ pub(super) enum Fate {
     Comes,
     IsLost,
     ComesTwice,
+    /// Until it is said that what is late comes.
+    IsLate,
     Fails,
 }
 
@@ -35,17 +37,27 @@ pub(super) struct SharedStore {
     memory: MemoryStore,
     published: AtomicUsize,
     fates: Mutex<Fates>,
+    late: Mutex<Vec<(String, Bytes)>>,
 }
 
 impl SharedStore {
     fn new() -> Arc<Self> {
         let fates = Mutex::new(Box::new(|_: usize, _: &str| Fate::Comes) as Fates);
-        Arc::new(Self { memory: MemoryStore::new(), published: AtomicUsize::new(0), fates })
+        Arc::new(Self { memory: MemoryStore::new(), published: AtomicUsize::new(0), fates, late: Mutex::default() })
     }
 
     /// Decides by the number of the message and its channel.
     pub(super) fn misbehave(&self, fates: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) {
         *self.fates.lock().unwrap() = Box::new(fates);
+    }
+
+    /// From now on everything comes, what is late first.
+    pub(super) async fn recover(&self) {
+        self.misbehave(|_, _| Fate::Comes);
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        for (channel, message) in late {
+            self.memory.publish(&channel, message).await.unwrap();
+        }
     }
 
     pub(super) fn published(&self) -> usize {
@@ -98,6 +110,10 @@ impl Store for SharedStore {
             Fate::ComesTwice => {
                 self.memory.publish(channel, message.clone()).await?;
                 self.memory.publish(channel, message).await
+            }
+            Fate::IsLate => {
+                self.late.lock().unwrap().push((channel.to_owned(), message));
+                Ok(())
             }
             Fate::Fails => Err(Unavailable { reason: "told to".to_owned() }.into()),
         }
