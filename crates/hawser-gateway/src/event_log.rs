@@ -36,6 +36,8 @@ struct State {
     last_reader: u64,
     bytes: usize,
     events: usize,
+    /// Only calls go on.
+    leaving: bool,
     closed: bool,
 }
 
@@ -239,6 +241,26 @@ impl EventLog {
         wake(readers);
     }
 
+    /// Ends the streams that would never end by themselves. Calls go on, and their streams may be taken up.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        state.leaving = true;
+        let standing: Vec<_> = state
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.kind == StreamKind::Standing)
+            .map(|(number, _)| *number)
+            .collect();
+        let awake: Vec<_> = standing.into_iter().filter_map(|stream| self.remove(&mut state, stream)).collect();
+        drop(state);
+        wake(awake);
+    }
+
+    /// Whether a call came to its end after this time whose client was away, and has not come back for it.
+    pub(crate) fn is_unfetched(&self, after: Instant) -> bool {
+        self.lock().streams.values().any(|stream| stream.is_unfetched(after))
+    }
+
     /// Nobody can take up a stream any more: ends all connections but those whose calls have yet to give their answer.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
@@ -251,9 +273,10 @@ impl EventLog {
         wake(awake);
     }
 
-    /// Whether a stream may be taken up again.
+    /// Whether there will be time for a stream to be taken up again.
     pub(crate) fn is_open(&self) -> bool {
-        !self.lock().closed
+        let state = self.lock();
+        !state.leaving && !state.closed
     }
 
     /// Whether the owner or the node has no room for anything more.

@@ -213,13 +213,22 @@ impl Outbox {
         self.log.revoke(revocation);
     }
 
+    /// Ends its streams; those of calls go on.
+    pub(crate) fn leave(&self) {
+        self.forget();
+        self.log.leave();
+    }
+
     /// Ends all streams.
     pub(crate) fn close(&self) {
+        self.forget();
+        self.log.close();
+    }
+
+    fn forget(&self) {
         let mut state = self.lock();
         state.streams.clear();
         state.kept.clear();
-        drop(state);
-        self.log.close();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use hawser_backend::BackendSession;
 use hawser_mcp::{LOG_LEVELS, RawJson, Revision};
 use hawser_owner::{LocalOwner, OwnerDigest, Timestamp};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::checked::Checked;
@@ -345,6 +346,11 @@ impl Session {
     /// How many calls run, or wait for their client.
     pub(crate) fn calls(&self) -> usize {
         self.present_work().map_or(0, |work| work.calls())
+    }
+
+    /// Whether a call came to its end after this time and its client has yet to come back for that.
+    pub(crate) fn is_unfetched(&self, after: Instant) -> bool {
+        self.present_work().is_some_and(|work| work.events.is_unfetched(after))
     }
 
     pub(crate) fn last_used(&self) -> Timestamp {

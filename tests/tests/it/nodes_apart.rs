@@ -63,6 +63,29 @@ async fn who_listened_at_a_node_that_drains_listens_at_another() -> Result<()> {
     Ok(())
 }
 
+/// What a call came to at a node that stops is there for a client that was away just then.
+#[tokio::test]
+async fn who_left_a_call_at_a_node_that_drains_comes_back_for_its_result() -> Result<()> {
+    let nodes = Nodes::with(2, Speaks::Legacy, json!({ "drain": { "grace": "30s" } })).await?;
+    let alice = nodes.log_in("alice").await?;
+    let here = nodes.legacy_on(0, &alice, json!({ "elicitation": {} })).await?.at(&nodes.at(0)?);
+    let there = here.at(&nodes.at(1)?);
+    let mut standing = here.stream(None).await?;
+    let mut call = here.request("tools/call", side_effect("left")).await?;
+    let question = call.expect("elicitation/create").await?["id"].clone();
+    let event = event_id(&call)?;
+    drop(call);
+    nodes.nodes[0].stop_softly().await?;
+    soon("the node drains", standing.all()).await?;
+    ensure!(there.respond(&question, accept()).await? == 202);
+    until("it is carried out", PATIENCE, async || Ok((nodes.fixture.effects("left").await? == (1, 1)).then_some(())))
+        .await?;
+    let mut resumed = there.stream(Some(&event)).await?;
+    ensure!(resumed.status == 200, "{}", resumed.status);
+    ensure!(text(&soon("no result", resumed.result()).await?) == "left was carried out 1 times");
+    Ok(())
+}
+
 /// Answers to nodes that never were cost who sends them, not everybody.
 #[tokio::test]
 async fn who_answers_nodes_that_never_were_keeps_nobody_from_others() -> Result<()> {

@@ -16,6 +16,8 @@ pub(super) struct Stream {
     /// The position of the oldest event that is kept; the first ever is 1.
     pub(super) first: u64,
     pub(super) events: VecDeque<Bytes>,
+    /// The position that no reader has come to yet.
+    pub(super) unread: u64,
     pub(super) bytes: usize,
     /// Since when nothing is added any more.
     pub(super) over: Option<Instant>,
@@ -38,7 +40,8 @@ pub(super) struct Attached {
 
 impl Stream {
     pub(super) fn new(kind: StreamKind, work: Option<Driving>) -> Self {
-        Self { kind, first: 1, events: VecDeque::new(), bytes: 0, over: None, reader: None, work, writer: None }
+        let events = VecDeque::new();
+        Self { kind, first: 1, events, unread: 1, bytes: 0, over: None, reader: None, work, writer: None }
     }
 
     /// The position that the next event gets.
@@ -55,6 +58,12 @@ impl Stream {
     /// Whether it is a call's that has yet to say, or its reader to read, the last word.
     pub(super) fn ends_by_itself(&self) -> bool {
         self.kind == StreamKind::Call && (self.over.is_none() || self.lag().is_some_and(|lag| lag.events > 0))
+    }
+
+    /// Whether it is a call's that came to its end after this time, and nobody came for that.
+    pub(super) fn is_unfetched(&self, after: Instant) -> bool {
+        let late = self.over.is_some_and(|since| since > after);
+        self.kind == StreamKind::Call && late && self.reader.is_none() && self.unread < self.next()
     }
 
     /// Whether its oldest event may be dropped without taking it from a connected reader.
@@ -80,6 +89,7 @@ impl Stream {
             Some(event) => {
                 reader.at += 1;
                 reader.unread_bytes -= event.len();
+                self.unread = self.unread.max(reader.at);
                 Poll::Ready(Some((at, event.clone())))
             }
             None if self.over.is_some() => Poll::Ready(None),

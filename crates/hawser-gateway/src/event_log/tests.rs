@@ -110,6 +110,32 @@ fn a_closed_log_keeps_nothing_but_calls_that_are_being_answered() {
     assert!(log.lock().streams.is_empty());
 }
 
+#[test]
+fn what_a_client_that_was_away_did_not_come_back_for_is_known() {
+    let log = log(ReplayLimits::default());
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    let mut standing = log.open(StreamKind::Standing, &nobody(), None);
+    let away = log.open(StreamKind::Call, &nobody(), None).stream();
+    let mut reader = log.open(StreamKind::Call, &nobody(), None);
+    for stream in [away, reader.stream()] {
+        log.append(stream, Bytes::from("x"));
+    }
+    log.leave();
+    assert_eq!(read(&mut standing), Poll::Ready(None));
+    assert!(!log.is_unfetched(long_ago), "they are not over");
+    assert!(read(&mut reader).is_ready());
+    log.finish(reader.stream());
+    drop(reader);
+    assert!(!log.is_unfetched(long_ago), "it was read to its end");
+    log.finish(away);
+    assert!(log.is_unfetched(long_ago));
+    assert!(!log.is_unfetched(Instant::now()), "it was over before");
+    let (mut reader, _) = log.resume(away, 0, &nobody()).unwrap();
+    assert!(read(&mut reader).is_ready());
+    drop(reader);
+    assert!(!log.is_unfetched(long_ago));
+}
+
 /// What may happen to a log.
 #[derive(Clone, Debug)]
 enum Step {

@@ -291,6 +291,12 @@ impl Work {
         self.pending.last_number().max(self.parked.last_number()).max(self.events.last_stream())
     }
 
+    /// Ends what would never end by itself.
+    pub(crate) fn leave(&self) {
+        self.outbox.leave();
+        self.listeners.close();
+    }
+
     /// Lets nothing begin any more.
     pub(crate) fn close(&self) {
         self.outbox.close();

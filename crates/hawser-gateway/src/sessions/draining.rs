@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Sessions;
@@ -14,6 +15,8 @@ use crate::session::Session;
 const END_LIMIT: Duration = Duration::from_secs(6);
 /// Longest wait for listeners to be told that their streams end.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+/// So long a client that was away has to come back for what its call came to.
+const FETCHED_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether the work that was under way is done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -29,7 +32,7 @@ impl Sessions {
         self.draining.store(true, Ordering::Release);
         let at_work: Vec<_> = self.workshop.at_work().iter().filter_map(|session| session.present_work()).collect();
         for work in &at_work {
-            work.close();
+            work.leave();
         }
         let left = futures_util::future::join_all(at_work.iter().map(|work| work.listeners.left()));
         let _ = tokio::time::timeout(GOODBYE_LIMIT, left).await;
@@ -38,7 +41,8 @@ impl Sessions {
         self.under_way()
     }
 
-    /// Waits until no call is under way. A call that waits for its client's input is: the client may come back with it.
+    /// Waits until no call is under way. A call that waits for its client's input is: the client may come back with it. So is one
+    /// that came to its end while its client was away.
     async fn nothing_under_way(&self) {
         loop {
             let mut busy = self.busy();
@@ -47,7 +51,7 @@ impl Sessions {
             }
             while !busy.is_empty() {
                 tokio::time::sleep(LOOK_EVERY).await;
-                busy.retain(|session| session.calls() > 0);
+                busy.retain(is_busy);
             }
             // A session may have been restored meanwhile, to take an answer.
         }
@@ -55,7 +59,7 @@ impl Sessions {
 
     fn busy(&self) -> Vec<Arc<Session>> {
         let mut busy = self.workshop.at_work();
-        busy.retain(|session| session.calls() > 0);
+        busy.retain(is_busy);
         busy
     }
 
@@ -94,4 +98,10 @@ impl Sessions {
             at = next;
         }
     }
+}
+
+/// Whether a session is waited for.
+fn is_busy(session: &Arc<Session>) -> bool {
+    let lately = Instant::now().checked_sub(FETCHED_WITHIN);
+    session.calls() > 0 || lately.is_some_and(|lately| session.is_unfetched(lately))
 }
