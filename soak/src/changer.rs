@@ -47,8 +47,7 @@ async fn change(modern: &Modern, backend: usize) -> Option<Change> {
     let world = &modern.world;
     let before = Instant::now();
     let settled = before.checked_sub(SETTLED)?;
-    let listeners =
-        world.listeners().iter().filter(|listener| listener.listens_since(backend, settled)).cloned().collect();
+    let listeners = world.listeners().iter().filter(|listener| listener.listens_since(settled)).cloned().collect();
     let params = json!({ "name": tool(backend, "test_trigger_tool_change"), "arguments": {} });
     let mut attempt = Attempt::begin();
     let (_, end) = modern.ask("tools/call", &params, &mut attempt, World::limit()).await;

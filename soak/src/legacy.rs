@@ -104,6 +104,10 @@ impl Legacy {
 
     async fn something(&self, session: &Arc<Session>, random: &mut Random) {
         let has = |part| self.world.settings.has(part);
+        if session.is_stale() && random.chance(50) {
+            // As clients do.
+            return self.list(session, lists::TOOLS).await;
+        }
         match random.below(100) {
             0..10 if has(Part::Lists) => self.list(session, lists::choose(random)).await,
             10..25 if has(Part::Questions) => self.question(session, random).await,
@@ -342,7 +346,7 @@ impl Legacy {
         let verdict = judge(attempt, circumstances, &self.world.timeline);
         if matches!(attempt.end, End::Status { status: 404, .. }) && self.who.is_new_since(attempt.started) {
             // What was begun as one client is not another's to go on with; the session stands.
-            return Verdict::LostCleanly(Cause::Store, "it was begun with a login that the store forgot".to_owned());
+            return Verdict::LostCleanly(Cause::LoginForgotten, "404 for another client".to_owned());
         }
         if let (End::Status { status: 404, .. }, Some(session)) = (&attempt.end, session) {
             if matches!(verdict, Verdict::Lost(_)) {
@@ -368,9 +372,6 @@ impl Legacy {
             _ => self.judge(&asked.attempt, &asked.token, Some(session), backend),
         };
         if verdict == Verdict::Succeeded {
-            if let Some(backend) = backend {
-                session.call(backend);
-            }
             // Its end may have been asked for while the request was on its way.
             if session.must_be_over() && asked.attempt.started.elapsed() < STALENESS {
                 one(&world.ledger.tally.served_after_end);
@@ -416,7 +417,7 @@ impl Legacy {
     }
 
     async fn list(&self, session: &Arc<Session>, list: List) {
-        let (mut cursor, mut names) = (None::<String>, Vec::new());
+        let (mut cursor, mut names, begun) = (None::<String>, Vec::new(), Instant::now());
         loop {
             let params = cursor.as_ref().map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
             let asked = self.ask(session, list.method, &params, &Manner::default()).await;
@@ -427,7 +428,7 @@ impl Legacy {
                 continue;
             }
             if asked.attempt.result().is_some() && list == lists::TOOLS {
-                session.list();
+                session.list(begun);
             }
             self.settle(Op::List, session, None, &asked, |_| list.complete(&names));
             return;

@@ -65,6 +65,9 @@ impl Listener {
     fn message(&self, message: &Value) {
         if message["method"] == "notifications/tools/list_changed" {
             self.heard().change = Some(Instant::now());
+            if let Some(session) = &self.session {
+                session.tell();
+            }
         }
     }
 
@@ -73,12 +76,12 @@ impl Listener {
         self.session.is_some()
     }
 
-    /// Whether it listens since before `at`, so that it is to hear what happens to this backend from then on.
-    pub(crate) fn listens_since(&self, backend: usize, at: Instant) -> bool {
+    /// Whether it listens since before `at`, so that it is to hear of what changes from then on.
+    pub(crate) fn listens_since(&self, at: Instant) -> bool {
         let heard = self.heard();
         let since = if self.resumes() { heard.first } else { heard.up };
-        let used = self.session.as_ref().is_none_or(|session| session.is_to_hear(backend, at));
-        used && since.is_some_and(|since| since < at) && !self.is_gone()
+        let listed = self.session.as_ref().is_none_or(|session| session.is_to_hear(at));
+        listed && since.is_some_and(|since| since < at) && !self.is_gone()
     }
 
     /// Whether it has heard of a change since.

@@ -8,7 +8,7 @@ use hawser_tests::{MODERN, encode_header, retry_of};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use crate::exchange::{Attempt, End, Next, Reply, Shown};
+use crate::exchange::{Attempt, End, Next, Reply, Shown, shown};
 use crate::judge::{Circumstances, Verdict, judge};
 use crate::ledger::{Op, one};
 use crate::legacy::{carried_out, text, tool};
@@ -17,6 +17,7 @@ use crate::lists;
 use crate::owner::{Owner, Token};
 use crate::random::Random;
 use crate::settings::Part;
+use crate::timeline::Cause;
 use crate::world::{BACKENDS, Phase, World};
 
 const KEY: &str = "io.modelcontextprotocol";
@@ -113,7 +114,12 @@ impl Modern {
         let nodes = usize::from(self.world.settings.nodes);
         let circumstances =
             Circumstances { backend, token_ends: self.who.end_of(token, &self.world), session_over: false, nodes };
-        judge(attempt, circumstances, &self.world.timeline)
+        let verdict = judge(attempt, circumstances, &self.world.timeline);
+        if let (End::Response(response), true) = (&attempt.end, self.who.is_new_since(attempt.started)) {
+            // What was begun as one client is not another's to go on with.
+            return Verdict::LostCleanly(Cause::LoginForgotten, shown(response));
+        }
+        verdict
     }
 
     fn settle(

@@ -29,8 +29,8 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    fn new(text: &str) -> Self {
-        let made = Instant::now();
+    /// One that was asked for at `made`: what the store forgets after that, it may be part of.
+    fn new(text: &str, made: Instant) -> Self {
         Self { text: text.to_owned(), made, ends: made + TOKEN_LASTS }
     }
 }
@@ -42,17 +42,21 @@ struct Login {
     client: String,
     resource: String,
     refresh: String,
+    /// When it was asked for.
     made: Instant,
+    /// Since when requests are made with it.
+    used: Instant,
 }
 
 impl Login {
-    fn new(grant: &Grant) -> Result<Self> {
+    fn new(grant: &Grant, made: Instant) -> Result<Self> {
         Ok(Self {
             endpoint: grant.discovered.server.token_endpoint.clone(),
             client: grant.client.id.clone(),
             resource: grant.discovered.resource.clone(),
             refresh: grant.tokens.refresh.as_ref().context("no refresh token")?.expose().to_owned(),
-            made: Instant::now(),
+            made,
+            used: Instant::now(),
         })
     }
 }
@@ -85,14 +89,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Owner {
     /// Somebody who has logged in at the gateway.
     pub(crate) fn embedded(name: &str, grant: &Grant) -> Result<Self> {
-        let source = Source::Embedded(Mutex::new(Login::new(grant)?));
-        let token = Mutex::new(Token::new(grant.tokens.access.expose()));
+        let made = Instant::now();
+        let source = Source::Embedded(Mutex::new(Login::new(grant, made)?));
+        let token = Mutex::new(Token::new(grant.tokens.access.expose(), made));
         Ok(Self { name: name.to_owned(), source, token })
     }
 
     /// Somebody whom another issuer knows as `subject`.
     pub(crate) fn external(name: &str, subject: &str, issuer: &Arc<Issuer>, audience: &str) -> Result<Self> {
-        let token = Mutex::new(Token::new(&issuer.mint(subject, audience, TOKEN_LASTS)?));
+        let made = Instant::now();
+        let token = Mutex::new(Token::new(&issuer.mint(subject, audience, TOKEN_LASTS)?, made));
         let (subject, audience) = (subject.to_owned(), audience.to_owned());
         let source = Source::External { issuer: Arc::clone(issuer), subject, audience };
         Ok(Self { name: name.to_owned(), source, token })
@@ -127,7 +133,7 @@ impl Owner {
         let end = match world.wire.send(world.wire.http().post(&before.endpoint).form(&form), until).await {
             Ok(reply) => {
                 attempt.touch(reply.node);
-                self.answered(login, reply, until).await.err()
+                self.answered(login, reply, attempt.started, until).await.err()
             }
             Err(end) => Some(end),
         };
@@ -155,7 +161,13 @@ impl Owner {
         succeeded
     }
 
-    async fn answered(&self, login: &Mutex<Login>, mut reply: Reply, until: Instant) -> Result<(), End> {
+    async fn answered(
+        &self,
+        login: &Mutex<Login>,
+        mut reply: Reply,
+        asked: Instant,
+        until: Instant,
+    ) -> Result<(), End> {
         if reply.status != 200 {
             return Err(reply.refusal(until).await);
         }
@@ -169,16 +181,17 @@ impl Owner {
         if let Some(next) = text("refresh_token") {
             lock(login).refresh = next;
         }
-        *lock(&self.token) = Token::new(&access);
+        *lock(&self.token) = Token::new(&access, asked);
         Ok(())
     }
 
     async fn log_in_again(&self, world: &World, login: &Mutex<Login>) {
+        let begun = Instant::now();
         match world.logins.again(world.wire.url(), &self.name, world.timeline.emptied()).await {
-            Ok(grant) => match Login::new(&grant) {
+            Ok(grant) => match Login::new(&grant, begun) {
                 Ok(made) => {
                     *lock(login) = made;
-                    *lock(&self.token) = Token::new(grant.tokens.access.expose());
+                    *lock(&self.token) = Token::new(grant.tokens.access.expose(), begun);
                     one(&world.ledger.tally.logins_renewed);
                 }
                 Err(error) => world.ledger.wrong_now(&self.name, &format!("{error:#}"), &world.timeline),
@@ -204,7 +217,7 @@ impl Owner {
 
     /// Whether somebody logged in anew since: as another client, to whom what the first one was in the middle of does not belong.
     pub(crate) fn is_new_since(&self, at: Instant) -> bool {
-        matches!(&self.source, Source::Embedded(login) if lock(login).made > at)
+        matches!(&self.source, Source::Embedded(login) if lock(login).used > at)
     }
 
     /// When a token is good no more: at its end, or when the keys that it was signed with are forgotten.
@@ -218,8 +231,9 @@ impl Owner {
 
     fn minted(&self, world: &World) -> bool {
         let Source::External { issuer, subject, audience } = &self.source else { return false };
+        let made = Instant::now();
         match issuer.mint(subject, audience, TOKEN_LASTS) {
-            Ok(token) => *lock(&self.token) = Token::new(&token),
+            Ok(token) => *lock(&self.token) = Token::new(&token, made),
             Err(error) => world.ledger.wrong_now(&self.name, &format!("no token: {error}"), &world.timeline),
         }
         true

@@ -3,8 +3,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::world::BACKENDS;
-
 /// A little after its end was asked for, a session may still be served: what other nodes are told takes this long at most.
 pub(crate) const STALENESS: Duration = Duration::from_secs(1);
 
@@ -13,8 +11,16 @@ pub(crate) const STALENESS: Duration = Duration::from_secs(1);
 pub(crate) struct Session {
     pub(crate) id: String,
     ending: Mutex<Ending>,
-    listed: Mutex<Option<Instant>>,
-    used: Mutex<[Option<Instant>; BACKENDS.len()]>,
+    tools: Mutex<Tools>,
+}
+
+/// What its client knows of its tools.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tools {
+    /// When they were last listed: when that list was asked for.
+    listed: Option<Instant>,
+    /// When it was last told that they changed.
+    told: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,38 +31,37 @@ struct Ending {
 
 impl Session {
     pub(crate) fn new(id: String) -> Self {
-        Self { id, ending: Mutex::default(), listed: Mutex::default(), used: Mutex::default() }
+        Self { id, ending: Mutex::default(), tools: Mutex::default() }
     }
 
     fn ending(&self) -> MutexGuard<'_, Ending> {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its tools were listed: from now on its client has to be told of their changes.
-    pub(crate) fn list(&self) {
-        self.listed().get_or_insert_with(Instant::now);
+    /// Its tools were listed, asked for at this time: from now on its client has to be told of their changes.
+    pub(crate) fn list(&self, asked: Instant) {
+        let mut tools = self.tools();
+        tools.listed = tools.listed.max(Some(asked));
     }
 
-    /// A tool of this backend was called.
-    pub(crate) fn call(&self, backend: usize) {
-        if let Some(used) = self.used().get_mut(backend) {
-            used.get_or_insert_with(Instant::now);
-        }
+    /// Its client was told that its tools have changed.
+    pub(crate) fn tell(&self) {
+        self.tools().told = Some(Instant::now());
     }
 
-    /// Whether, before this, its tools were listed and one of this backend was called: a gateway hears of a session's changes from
-    /// the backends that the session has used.
-    pub(crate) fn is_to_hear(&self, backend: usize, before: Instant) -> bool {
-        let used = self.used().get(backend).copied().flatten();
-        [*self.listed(), used].into_iter().all(|time| time.is_some_and(|time| time < before))
+    /// Whether its client was told of a change and has not listed them since.
+    pub(crate) fn is_stale(&self) -> bool {
+        let tools = self.tools();
+        tools.told.is_some() && tools.listed <= tools.told
     }
 
-    fn used(&self) -> MutexGuard<'_, [Option<Instant>; BACKENDS.len()]> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether its client has listed them before this time, and believes that they are so still.
+    pub(crate) fn is_to_hear(&self, before: Instant) -> bool {
+        self.tools().listed.is_some_and(|listed| listed < before) && !self.is_stale()
     }
 
-    fn listed(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tools(&self) -> MutexGuard<'_, Tools> {
+        self.tools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its end is being asked for: from now on it may be gone.

@@ -44,13 +44,13 @@ pub(crate) struct Settings {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) nodes: u16,
     /// How many owners there are; every other one is of the session era, every third is known to an external issuer.
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u16).range(1..=2000))]
     pub(crate) owners: u16,
     /// How many strangers attack all the time.
     #[arg(long, default_value_t = 6)]
     pub(crate) strangers: u16,
     /// How long an owner thinks between two calls, on average, in milliseconds.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 4_000)]
     pub(crate) pace: u64,
     /// How often tokens are refreshed, on average, in milliseconds.
     #[arg(long, default_value_t = 5_000)]

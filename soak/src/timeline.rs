@@ -62,6 +62,8 @@ pub(crate) enum Cause {
     BackendRestarted,
     /// The store could not be reached, or was emptied.
     Store,
+    /// It was begun by a client that the store has forgotten since, and with it the login: its owner came back as another client.
+    LoginForgotten,
 }
 
 /// A fault as the report has it, in seconds from the start.
