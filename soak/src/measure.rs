@@ -106,7 +106,7 @@ pub(crate) struct Trips {
 pub(crate) async fn store_trips(world: &World, store: &SharedStore) -> Result<Trips> {
     // The first call with a token is noted by the authorization server: that is before the measurement.
     world.enter(Phase::Plain);
-    tokio::time::sleep(SETTLE * 2).await;
+    tokio::time::sleep(SETTLE * 4).await;
     world.enter(Phase::Hold);
     tokio::time::sleep(SETTLE).await;
     let rest = count(store, STILL).await?;
