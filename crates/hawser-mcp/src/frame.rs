@@ -1,18 +1,20 @@
 //! JSON-RPC 2.0 frames as MCP uses them: read strictly, written anew, payloads untouched.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use bytes::Bytes;
+use memchr::memchr2;
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::error::{ErrorObject, code};
-use crate::members::{Members, MembersError};
+use crate::members::{Members, MembersError, NotMembers};
 use crate::raw::RawJson;
 
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+/// Room for the names and marks of an envelope.
+const ENVELOPE_BYTES: usize = 64;
 /// Longest request id in bytes of JSON text.
 const ID_BYTES_MAX: usize = 1024;
 /// Longest method name in bytes.
@@ -211,10 +213,13 @@ fn checked_text<'a>(bytes: &'a Bytes, limits: &Limits) -> Result<&'a str, FrameE
 }
 
 fn read_message(whole: &Bytes, text: &str) -> Result<Message, FrameError> {
-    let value: &RawValue = serde_json::from_str(text).map_err(|error| FrameError::Syntax(syntax(&error)))?;
-    let raw = RawJson::slice_of(whole, value);
-    let envelope = Members::read(&raw, &ENVELOPE)?;
-    if envelope.string("jsonrpc").as_deref() != Some("2.0") {
+    let envelope = Members::parse(whole, text, &ENVELOPE).map_err(|error| match error {
+        NotMembers::Syntax(error) => FrameError::Syntax(syntax(&error)),
+        NotMembers::Refused(error) => FrameError::Envelope(error),
+    })?;
+    let version = envelope.get("jsonrpc").ok_or(FrameError::Version)?;
+    // Hardly anybody writes it with escapes.
+    if version.as_str() != r#""2.0""# && version.as_string().as_deref() != Some("2.0") {
         return Err(FrameError::Version);
     }
     let id = envelope.get("id");
@@ -283,17 +288,14 @@ fn elements(text: &str, max: usize) -> Result<Option<Vec<&RawValue>>, serde_json
     Ok(values)
 }
 
-/// Whether arrays and objects nest deeper than `max`, in one pass that neither recurses nor allocates.
+/// Whether arrays and objects nest deeper than `max`, in one pass that neither recurses nor allocates. Most bytes of most messages
+/// are text, which is leapt over.
 fn deeper_than(json: &[u8], max: usize) -> bool {
     let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in json {
+    let mut rest = json.iter();
+    while let Some(byte) = rest.next() {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
+            b'"' => rest = after_string(rest.as_slice()).iter(),
             b'{' | b'[' => {
                 depth += 1;
                 if depth > max {
@@ -305,6 +307,18 @@ fn deeper_than(json: &[u8], max: usize) -> bool {
         }
     }
     false
+}
+
+/// What follows the string that these bytes are in.
+fn after_string(mut json: &[u8]) -> &[u8] {
+    while let Some(at) = memchr2(b'"', b'\\', json) {
+        let is_end = json.get(at) == Some(&b'"');
+        json = json.get(at + if is_end { 1 } else { 2 }..).unwrap_or_default();
+        if is_end {
+            return json;
+        }
+    }
+    &[]
 }
 
 /// What the parser said, without quoting the message.
@@ -353,13 +367,9 @@ impl Response {
             Outcome::Result(result) => ("result", result),
             Outcome::Error(error) => ("error", error),
         };
-        let mut out = String::with_capacity(64 + value.bytes().len());
-        out.push_str(r#"{"jsonrpc":"2.0""#);
-        // Writing to a String cannot fail.
-        if let Some(id) = &self.id {
-            let _ = write!(out, r#","id":{}"#, id.0.as_str());
-        }
-        let _ = write!(out, r#","{name}":{}}}"#, value.as_str());
+        let mut out = opening(self.id.as_ref(), value.bytes().len());
+        push_part(&mut out, name, value);
+        out.push(b'}');
         out.into()
     }
 }
@@ -376,16 +386,30 @@ impl Message {
 }
 
 fn write_call(id: Option<&RequestId>, method: &str, params: Option<&RawJson>) -> Bytes {
-    let params_len = params.map_or(0, |params| params.bytes().len());
-    let mut out = String::with_capacity(64 + method.len() + params_len);
-    out.push_str(r#"{"jsonrpc":"2.0""#);
-    if let Some(id) = id {
-        let _ = write!(out, r#","id":{}"#, id.0.as_str());
-    }
-    let _ = write!(out, r#","method":{}"#, RawJson::string(method).as_str());
+    let mut out = opening(id, method.len() + params.map_or(0, |params| params.bytes().len()));
+    push_part(&mut out, "method", &RawJson::string(method));
     if let Some(params) = params {
-        let _ = write!(out, r#","params":{}"#, params.as_str());
+        push_part(&mut out, "params", params);
     }
-    out.push('}');
+    out.push(b'}');
     out.into()
+}
+
+/// The start of a message, with room for so much more.
+fn opening(id: Option<&RequestId>, more: usize) -> Vec<u8> {
+    let id_len = id.map_or(0, |id| id.0.bytes().len());
+    let mut out = Vec::with_capacity(ENVELOPE_BYTES + id_len + more);
+    out.extend_from_slice(br#"{"jsonrpc":"2.0""#);
+    if let Some(id) = id {
+        push_part(&mut out, "id", &id.0);
+    }
+    out
+}
+
+/// One more part of the envelope; the names are ours.
+fn push_part(out: &mut Vec<u8>, name: &str, value: &RawJson) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(value.bytes());
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use bytes::Bytes;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -17,12 +18,15 @@ use crate::raw::RawJson;
 /// Most members an object may have where the gateway looks into it.
 const MEMBERS_MAX: usize = 1024;
 
+/// Insignificant whitespace (RFC 8259 section 2).
+const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
 type Entries<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
 /// An object's members in their order.
 #[derive(Debug)]
 pub struct Members<'a> {
-    source: &'a RawJson,
+    source: &'a Bytes,
     entries: Entries<'a>,
 }
 
@@ -54,21 +58,45 @@ pub enum MembersError {
     TooMany,
 }
 
+/// Why text is no object that can be used.
+#[derive(Debug)]
+pub(crate) enum NotMembers {
+    /// Not JSON.
+    Syntax(serde_json::Error),
+    /// JSON, but not such an object.
+    Refused(MembersError),
+}
+
+impl From<MembersError> for NotMembers {
+    fn from(error: MembersError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 impl<'a> Members<'a> {
     /// Reads an object. `routed` are the members that the gateway acts on: none of them may have a twin in another case.
     pub fn read(source: &'a RawJson, routed: &[&'static str]) -> Result<Self, MembersError> {
-        if !source.is_object() {
-            return Err(MembersError::NotAnObject);
+        Self::parse(source.bytes(), source.as_str(), routed).map_err(|refused| match refused {
+            NotMembers::Syntax(_) => MembersError::NotAnObject,
+            NotMembers::Refused(error) => error,
+        })
+    }
+
+    /// The same for text that nobody has read yet, within its message.
+    pub(crate) fn parse(source: &'a Bytes, text: &'a str, routed: &[&'static str]) -> Result<Self, NotMembers> {
+        if !text.trim_start_matches(JSON_SPACE).starts_with('{') {
+            let _: &RawValue = serde_json::from_str(text).map_err(NotMembers::Syntax)?;
+            return Err(MembersError::NotAnObject.into());
         }
-        let entries = walk(source.as_str(), MEMBERS_MAX).map_err(|_| MembersError::NotAnObject)?;
+        let entries = walk(text, MEMBERS_MAX).map_err(NotMembers::Syntax)?;
         let entries = entries.ok_or(MembersError::TooMany)?;
         for (index, (name, _)) in entries.iter().enumerate() {
             if entries.iter().take(index).any(|(earlier, _)| earlier == name) {
-                return Err(MembersError::Duplicate(clip(name)));
+                return Err(MembersError::Duplicate(clip(name)).into());
             }
             if let Some(expected) = routed.iter().find(|routed| **routed != name.as_ref() && same_folded(routed, name))
             {
-                return Err(MembersError::CaseTwin { found: clip(name), expected });
+                return Err(MembersError::CaseTwin { found: clip(name), expected }.into());
             }
         }
         Ok(Self { source, entries })
@@ -88,7 +116,7 @@ impl<'a> Members<'a> {
                 entries.push((name, value));
             }
         }
-        Some(Self { source, entries })
+        Some(Self { source: source.bytes(), entries })
     }
 
     /// Whether a member differs from this name only in letter case.
@@ -98,10 +126,7 @@ impl<'a> Members<'a> {
 
     /// The raw value of a member.
     pub fn get(&self, name: &str) -> Option<RawJson> {
-        self.entries
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| RawJson::slice_of(self.source.bytes(), value))
+        self.entries.iter().find(|(found, _)| found == name).map(|(_, value)| RawJson::slice_of(self.source, value))
     }
 
     /// The value of a member that must be a string, if it is there and one.
@@ -116,7 +141,7 @@ impl<'a> Members<'a> {
 
     /// The members in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, RawJson)> {
-        self.entries.iter().map(|(name, value)| (name.as_ref(), RawJson::slice_of(self.source.bytes(), value)))
+        self.entries.iter().map(|(name, value)| (name.as_ref(), RawJson::slice_of(self.source, value)))
     }
 
     /// The object with some members' values replaced (appended where absent). All other values are the same bytes.
@@ -136,30 +161,41 @@ impl<'a> Members<'a> {
     #[must_use]
     pub fn edit(&self, with: &[(&str, &RawJson)], without: &[&str]) -> RawJson {
         let added: usize = with.iter().map(|(name, value)| name.len() + value.bytes().len() + 4).sum();
-        let mut out = Vec::with_capacity(self.source.bytes().len() + added);
+        let mut out = Vec::with_capacity(self.source.len() + added);
         out.push(b'{');
         for (name, value) in &self.entries {
             match with.iter().find(|(replaced, _)| replaced == name) {
-                Some((_, raw)) => push_member(&mut out, name, raw.as_str()),
+                Some((_, raw)) => push_member(&mut out, name, raw.bytes()),
                 None if without.contains(&name.as_ref()) => {}
-                None => push_member(&mut out, name, value.get()),
+                None => push_member(&mut out, name, value.get().as_bytes()),
             }
         }
         for (name, value) in with.iter().filter(|(name, _)| !self.entries.iter().any(|(found, _)| found == name)) {
-            push_member(&mut out, name, value.as_str());
+            push_member(&mut out, name, value.bytes());
         }
         out.push(b'}');
         RawJson::written(out)
     }
 }
 
-pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     if out.last() != Some(&b'{') {
         out.push(b',');
     }
-    out.extend_from_slice(RawJson::string(name).bytes());
+    push_string(out, name);
     out.push(b':');
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
+}
+
+/// A JSON string (RFC 8259 section 7).
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    }
 }
 
 /// All members of an object; `Ok(None)` if there are more than `max`, an error if it is not a well-formed object.
@@ -217,6 +253,10 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Name<'a> {
 
 /// Simple case folding as lenient readers do it, including U+017F (long s) and U+212A (Kelvin sign).
 fn same_folded(expected: &str, found: &str) -> bool {
+    // Within ASCII both foldings are one; only a character beyond it can turn into a letter.
+    if expected.is_ascii() && found.is_ascii() {
+        return expected.eq_ignore_ascii_case(found);
+    }
     let fold = |text: &str| text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
     // Folding changes the number of bytes by at most a factor of three; anything longer cannot be equal.
     found.len() <= expected.len() * 3 && fold(expected) == fold(found)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::members::push_member;
+use crate::members::{push_member, push_string};
 
 /// One complete, well-formed JSON value in UTF-8: a slice of the message it came from. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -51,7 +51,9 @@ impl RawJson {
 
     /// A JSON string.
     pub fn string(text: &str) -> Self {
-        Self::written(serde_json::Value::from(text).to_string())
+        let mut out = Vec::with_capacity(text.len() + 2);
+        push_string(&mut out, text);
+        Self::written(out)
     }
 
     /// A JSON number.
@@ -63,7 +65,7 @@ impl RawJson {
     pub fn object(members: &[(&str, &Self)]) -> Self {
         let mut out = vec![b'{'];
         for (name, value) in members {
-            push_member(&mut out, name, value.as_str());
+            push_member(&mut out, name, value.bytes());
         }
         out.push(b'}');
         Self::written(out)
