@@ -5,6 +5,7 @@ mod client;
 mod flow;
 mod link;
 mod listen;
+mod per_runtime;
 mod verdict;
 
 pub(crate) use background::{Background, in_background};

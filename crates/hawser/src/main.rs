@@ -11,6 +11,10 @@ use hawser::failure::{EXIT_USAGE, Failure};
 use hawser::serve::ServeOptions;
 use hawser::{keys, telemetry, user};
 
+/// A server that lives for months with many small allocations: the system's allocator is slower at them, and fragments.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

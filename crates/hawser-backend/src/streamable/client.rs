@@ -21,12 +21,13 @@ use rustls::{ClientConfig, RootCertStore};
 use tower::Service;
 use url::Url;
 
+use super::per_runtime::PerRuntime;
 use super::verdict::{Verdict, judge};
 use crate::config::{BackendConfig, ConfigError};
 use crate::error::BackendError;
 use crate::name::BackendName;
 
-/// Idle connections kept per backend.
+/// Idle connections kept per backend and core.
 const IDLE_MAX: usize = 32;
 /// Below the five seconds after which common servers close an idle connection, so that none is used while it closes.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
@@ -50,7 +51,7 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 
 /// One backend's client. It follows no redirect: the credentials go to the configured origin only.
 pub(crate) struct HttpClient {
-    client: Client<Within, Full<Bytes>>,
+    clients: PerRuntime<Client<Within, Full<Bytes>>>,
     url: Url,
     uri: Uri,
     headers: HeaderMap,
@@ -74,12 +75,15 @@ impl HttpClient {
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
         let https =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIME_MAX)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build(Within { connector: https, time_max: config.connect_timeout });
-        Ok(Self { client, url: url.clone(), uri, headers })
+        let connector = Within { connector: https, time_max: config.connect_timeout };
+        let clients = PerRuntime::new(move || {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_TIME_MAX)
+                .pool_max_idle_per_host(IDLE_MAX)
+                .build(connector.clone())
+        });
+        Ok(Self { clients, url: url.clone(), uri, headers })
     }
 
     /// The configured address.
@@ -98,7 +102,7 @@ impl HttpClient {
         request.uri_mut().clone_from(uri);
         request.headers_mut().insert(CONTENT_TYPE, JSON);
         request.headers_mut().insert(ACCEPT, ACCEPT_BOTH);
-        self.client.request(request)
+        self.clients.get().request(request)
     }
 
     /// Opens a stream, or takes one up after an event.
@@ -108,12 +112,12 @@ impl HttpClient {
         if let Some(id) = last_event_id {
             request.headers_mut().insert(LAST_EVENT_ID, id);
         }
-        self.client.request(request)
+        self.clients.get().request(request)
     }
 
     /// Ends a session.
     pub(crate) fn delete(&self, session: &HeaderMap) -> ResponseFuture {
-        self.client.request(self.request(Method::DELETE, session, Full::default()))
+        self.clients.get().request(self.request(Method::DELETE, session, Full::default()))
     }
 
     fn request(&self, method: Method, session: &HeaderMap, body: Full<Bytes>) -> Request<Full<Bytes>> {

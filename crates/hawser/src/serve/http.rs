@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use super::client_address::client_address;
+use super::cores::Cores;
 use super::health::Health;
 use super::lifecycle::Lifecycle;
 
@@ -83,15 +84,21 @@ impl Service {
 }
 
 /// Accepts connections until told to stop, then waits until requests in progress have ended.
-pub(super) async fn serve(listener: TcpListener, service: Service, stop: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, service: Service, cores: Arc<Cores>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let silent = Arc::<AtomicUsize>::default();
-    let accept = |stream, peer, place| {
-        let connection = graceful.watch(connection(stream, peer, service.clone(), Silent::new(&silent)));
-        tokio::spawn(async move {
-            let _place: Option<OwnedSemaphorePermit> = place;
-            if let Err(error) = connection.await {
+    let accept = |stream: TcpStream, peer, place: Option<OwnedSemaphorePermit>| {
+        let (service, silent, watcher) = (service.clone(), Silent::new(&silent), graceful.watcher());
+        let stream = stream.into_std();
+        cores.run(move || async move {
+            let _place = place;
+            // From one reactor to another.
+            let connected = match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => watcher.watch(connection(stream, peer, service, silent)).await,
+                Err(error) => return debug!(%error, "a connection could not be taken over"),
+            };
+            if let Err(error) = connected {
                 debug!(%error, "a connection ended");
             }
         });

@@ -3,6 +3,7 @@
 mod backchannel;
 mod build;
 mod client_address;
+mod cores;
 mod drain;
 mod health;
 mod http;
@@ -16,6 +17,7 @@ mod storage;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_gateway::BackendReport;
@@ -23,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use self::cores::Cores;
 use self::drain::Serving;
 pub(crate) use self::health::{HEALTH as HEALTH_PATH, Health, READINESS as READINESS_PATH};
 use self::lifecycle::{Lifecycle, Phase, Signals};
@@ -35,6 +38,8 @@ use crate::failure::Failure;
 
 /// How long the start waits for backends to introduce themselves before it says what it fronts.
 const BACKENDS_PATIENCE: Duration = Duration::from_secs(5);
+/// Most threads for what is done beside requests: the store, other nodes, backends' introductions.
+const BESIDE_MAX: usize = 4;
 
 /// How `serve` speaks.
 #[derive(Clone, Copy, Debug)]
@@ -46,16 +51,19 @@ pub struct ServeOptions {
 /// Serves until the process is told to stop.
 pub fn run(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores::count().min(BESIDE_MAX))
         .enable_all()
         .build()
         .map_err(|error| Failure::run(format!("cannot start the runtime: {error}")))?;
-    let served = runtime.block_on(serve(settings, options));
+    let cores = Arc::new(Cores::start()?);
+    let served = runtime.block_on(serve(settings, options, Arc::clone(&cores)));
     // Whatever still runs has had its grace period.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(cores);
     served
 }
 
-async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure> {
+async fn serve(settings: &Settings, options: ServeOptions, cores: Arc<Cores>) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let hang_up = hang_up()?;
     let listener = listen(settings.listen).await?;
@@ -73,7 +81,7 @@ async fn serve(settings: &Settings, options: ServeOptions) -> Result<(), Failure
     let keys = tokio::spawn(key_ring::follow(parts.ring_file, parts.ring, hang_up));
     let signing_keys = parts.signing_keys.map(|keys| tokio::spawn(keys.follow()));
     let stop_listening = CancellationToken::new();
-    let server = tokio::spawn(http::serve(listener, parts.service, stop_listening.clone()));
+    let server = tokio::spawn(http::serve(listener, parts.service, cores, stop_listening.clone()));
     let administration = Administration::start(settings, parts.administered).await?;
     life.enter(Phase::Ready);
 
