@@ -121,3 +121,37 @@ async fn many_sessions_are_listed_page_by_page() {
     assert_eq!((seen.len(), after), (25, None));
     assert!(node.gateway.list_sessions(None, Some("no cursor"), 4).await.is_err());
 }
+
+/// Before or after is a matter of what the node knows, not of the second: by whatever clock, what was open is over and stays over,
+/// and what is opened by who has heard of it stands, everywhere.
+#[tokio::test(start_paused = true)]
+async fn what_was_open_is_over_and_what_is_opened_afterwards_stands_by_whatever_clock() {
+    for ahead in [-4, 0, 4] {
+        for selection in [Selection::Owner(World::principal("alice")), Selection::Endpoint(PATH.to_owned())] {
+            let world = World::new();
+            let (revoking, other) = (world.node().await, world.node_ahead(ahead).await);
+            let open = [world.open(&revoking, "alice").await, world.open(&other, "alice").await];
+            revoking.gateway.revoke_sessions(&selection, "test").await.unwrap();
+            let late = world.node().await;
+            for session in &open {
+                for node in [&revoking, &other, &late] {
+                    assert!(world.until_refused(node, "alice", session).await <= STALE_MAX, "{ahead}");
+                }
+            }
+            // In the same second still.
+            let anew = [world.open(&revoking, "alice").await, world.open(&other, "alice").await];
+            let latest = world.node_ahead(-ahead).await;
+            world.settle().await;
+            for session in &anew {
+                for node in [&revoking, &other, &late, &latest] {
+                    assert_eq!(world.ping(node, "alice", session).await, StatusCode::OK, "{ahead}");
+                }
+            }
+            world.store.flush();
+            world.settle().await;
+            for session in &open {
+                assert_eq!(world.ping(&world.node().await, "alice", session).await, StatusCode::NOT_FOUND, "{ahead}");
+            }
+        }
+    }
+}
