@@ -78,8 +78,9 @@ impl Sessions {
             }
         }
         audit_revoked(&announced, reason);
-        self.hear(announced.clone());
-        self.announce(&announced).await?;
+        // The others do not wait until this node has looked through what it holds.
+        let (announced_to_all, ()) = futures_util::join!(self.announce(&announced), self.hear(announced.clone()));
+        announced_to_all?;
         self.bury_all(&announced, now).await
     }
 
@@ -111,7 +112,7 @@ impl Sessions {
         self.config.store.put(&row, tombstone, Some(ttl)).await?;
         audit::revoked("session", name, reason);
         let over = Over::Session(key, ended);
-        self.hear(over.clone().into());
+        self.hear(over.clone().into()).await;
         self.announce(&over.into()).await?;
         Ok(Revoked { sessions })
     }
@@ -136,6 +137,8 @@ impl Sessions {
             if after.is_none() {
                 return Ok(revoked);
             }
+            // A store that is in this process does not wait for anything.
+            tokio::task::yield_now().await;
         }
     }
 
