@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hawser_mcp::{RawJson, Revision};
+use http::HeaderMap;
 use tokio::time::{Instant, timeout};
+use url::Url;
 
 use crate::circuit::Circuit;
 use crate::config::{BackendConfig, ChildLimit, ConfigError, Transport};
 use crate::era::Eras;
 use crate::error::BackendError;
 use crate::hello::{ClientHello, initialize};
+#[cfg(feature = "in-process")]
+use crate::in_process::Dial;
 use crate::jitter::jitter;
 use crate::known::Known;
 use crate::link::Link;
@@ -59,12 +63,27 @@ enum Reach {
 impl Backend {
     /// Checks the configuration and makes the client; connects to nothing yet.
     pub fn new(config: BackendConfig, children: ChildLimit) -> Result<Self, ConfigError> {
+        Self::over(config, children, HttpClient::new)
+    }
+
+    /// A server of this process, whose address is made up.
+    #[cfg(feature = "in-process")]
+    pub fn in_process(config: BackendConfig, dial: &Arc<dyn Dial>) -> Result<Self, ConfigError> {
+        let client = |config: &_, url: &_, headers: &_| HttpClient::in_process(config, url, headers, Arc::clone(dial));
+        Self::over(config, ChildLimit::new(0), client)
+    }
+
+    fn over(
+        config: BackendConfig,
+        children: ChildLimit,
+        client: impl Fn(&BackendConfig, &Url, &HeaderMap) -> Result<HttpClient, ConfigError>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let reach = match &config.transport {
             Transport::Http { url, headers } => {
-                Reach::Http { client: Arc::new(HttpClient::new(&config, url, headers)?), sse: AtomicBool::new(false) }
+                Reach::Http { client: Arc::new(client(&config, url, headers)?), sse: AtomicBool::new(false) }
             }
-            Transport::Sse { url, headers } => Reach::Sse(Arc::new(HttpClient::new(&config, url, headers)?)),
+            Transport::Sse { url, headers } => Reach::Sse(Arc::new(client(&config, url, headers)?)),
             Transport::Stdio { command, env, cwd } => {
                 Reach::Stdio(ChildCommand::new(command.clone(), env.clone(), cwd.clone(), children))
             }

@@ -21,6 +21,8 @@ mod era;
 mod error;
 mod exchange;
 mod hello;
+#[cfg(feature = "in-process")]
+mod in_process;
 mod jitter;
 mod known;
 mod link;
@@ -42,6 +44,8 @@ pub use config::{BackendConfig, ChildLimit, ConfigError, HEADERS_RESERVED, Trans
 pub use error::BackendError;
 pub use exchange::{Exchange, ExchangeItem};
 pub use hello::{ClientHello, ServerHello};
+#[cfg(feature = "in-process")]
+pub use in_process::{Dial, Dialing};
 pub use name::{BackendName, BackendNameError};
 pub use session::{BackendSession, WeakBackendSession};
 pub use unsolicited::Unsolicited;

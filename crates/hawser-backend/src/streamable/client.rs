@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
@@ -25,6 +25,8 @@ use super::per_runtime::PerRuntime;
 use super::verdict::{Verdict, judge};
 use crate::config::{BackendConfig, ConfigError};
 use crate::error::BackendError;
+#[cfg(feature = "in-process")]
+use crate::in_process::{Dial, Dialer};
 use crate::name::BackendName;
 
 /// Idle connections kept per backend and core.
@@ -51,22 +53,22 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 
 /// One backend's client. It follows no redirect: the credentials go to the configured origin only.
 pub(crate) struct HttpClient {
-    clients: PerRuntime<Client<Within, Full<Bytes>>>,
+    sender: Sender,
     url: Url,
     uri: Uri,
     headers: HeaderMap,
 }
 
+/// Who carries requests: hyper's client over the connections of the system.
+enum Sender {
+    System(PerRuntime<Client<Within<HttpsConnector<HttpConnector>>, Full<Bytes>>>),
+    #[cfg(feature = "in-process")]
+    InProcess(PerRuntime<Client<Within<Dialer>, Full<Bytes>>>),
+}
+
 impl HttpClient {
     pub(crate) fn new(config: &BackendConfig, url: &Url, headers: &HeaderMap) -> Result<Self, ConfigError> {
         let backend = || config.name.clone();
-        let uri: Uri = url
-            .as_str()
-            .parse()
-            .map_err(|_| ConfigError::Url { backend: backend(), problem: "cannot be used in a request" })?;
-        let mut headers = headers.clone();
-        headers.values_mut().for_each(|value| value.set_sensitive(true));
-        headers.entry(USER_AGENT).or_insert(PRODUCT);
         let tls = tls_config(url.scheme() == "https")
             .map_err(|error| ConfigError::Tls { backend: backend(), reason: error.to_string() })?;
         let mut tcp = HttpConnector::new();
@@ -75,15 +77,30 @@ impl HttpClient {
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
         let https =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        let connector = Within { connector: https, time_max: config.connect_timeout };
-        let clients = PerRuntime::new(move || {
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIME_MAX)
-                .pool_max_idle_per_host(IDLE_MAX)
-                .build(connector.clone())
-        });
-        Ok(Self { clients, url: url.clone(), uri, headers })
+        Self::over(Sender::System(clients(config, https)), config, url, headers)
+    }
+
+    /// One whose connections are made by `dial`.
+    #[cfg(feature = "in-process")]
+    pub(crate) fn in_process(
+        config: &BackendConfig,
+        url: &Url,
+        headers: &HeaderMap,
+        dial: Arc<dyn Dial>,
+    ) -> Result<Self, ConfigError> {
+        Self::over(Sender::InProcess(clients(config, Dialer(dial))), config, url, headers)
+    }
+
+    fn over(sender: Sender, config: &BackendConfig, url: &Url, headers: &HeaderMap) -> Result<Self, ConfigError> {
+        let backend = || config.name.clone();
+        let uri: Uri = url
+            .as_str()
+            .parse()
+            .map_err(|_| ConfigError::Url { backend: backend(), problem: "cannot be used in a request" })?;
+        let mut headers = headers.clone();
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
+        headers.entry(USER_AGENT).or_insert(PRODUCT);
+        Ok(Self { sender, url: url.clone(), uri, headers })
     }
 
     /// The configured address.
@@ -102,7 +119,7 @@ impl HttpClient {
         request.uri_mut().clone_from(uri);
         request.headers_mut().insert(CONTENT_TYPE, JSON);
         request.headers_mut().insert(ACCEPT, ACCEPT_BOTH);
-        self.clients.get().request(request)
+        self.send(request)
     }
 
     /// Opens a stream, or takes one up after an event.
@@ -112,12 +129,20 @@ impl HttpClient {
         if let Some(id) = last_event_id {
             request.headers_mut().insert(LAST_EVENT_ID, id);
         }
-        self.clients.get().request(request)
+        self.send(request)
     }
 
     /// Ends a session.
     pub(crate) fn delete(&self, session: &HeaderMap) -> ResponseFuture {
-        self.clients.get().request(self.request(Method::DELETE, session, Full::default()))
+        self.send(self.request(Method::DELETE, session, Full::default()))
+    }
+
+    fn send(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
+        match &self.sender {
+            Sender::System(clients) => clients.get().request(request),
+            #[cfg(feature = "in-process")]
+            Sender::InProcess(clients) => clients.get().request(request),
+        }
     }
 
     fn request(&self, method: Method, session: &HeaderMap, body: Full<Bytes>) -> Request<Full<Bytes>> {
@@ -136,6 +161,21 @@ impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClient").field("host", &self.uri.host()).finish_non_exhaustive()
     }
+}
+
+fn clients<C>(config: &BackendConfig, connector: C) -> PerRuntime<Client<Within<C>, Full<Bytes>>>
+where
+    C: Clone + Send + Sync + 'static,
+    Within<C>: Connect + Clone,
+{
+    let connector = Within { connector, time_max: config.connect_timeout };
+    PerRuntime::new(move || {
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME_MAX)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(connector.clone())
+    })
 }
 
 /// The platform decides which servers to trust. A plain `http` backend needs no roots, so none are loaded for it.
@@ -213,30 +253,33 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 
 /// A connector with a limit on the whole way to a usable connection, name lookup and TLS included.
 #[derive(Clone)]
-struct Within {
-    connector: HttpsConnector<HttpConnector>,
+struct Within<C> {
+    connector: C,
     time_max: Duration,
 }
 
-type Stream = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-impl Service<Uri> for Within {
-    type Response = Stream;
+impl<C> Service<Uri> for Within<C>
+where
+    C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
+{
+    type Response = C::Response;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(context)
+        self.connector.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.connector.call(uri);
         let time_max = self.time_max;
         Box::pin(async move {
-            tokio::time::timeout(time_max, connecting)
-                .await
-                .unwrap_or_else(|_| Err(format!("no connection within {} s", time_max.as_secs_f64()).into()))
+            match tokio::time::timeout(time_max, connecting).await {
+                Ok(connected) => connected.map_err(Into::into),
+                Err(_) => Err(format!("no connection within {} s", time_max.as_secs_f64()).into()),
+            }
         })
     }
 }
