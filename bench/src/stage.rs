@@ -5,4 +5,3 @@ pub(crate) mod issuer;
 pub(crate) mod nginx;
 pub(crate) mod process;
 pub(crate) mod server;
-pub(crate) mod valkey;

@@ -21,6 +21,14 @@ pub struct Counts {
     pub strangers: u64,
     /// Streams that were opened.
     pub streams: u64,
+    /// Calls whose owners were told that they are done.
+    pub calls_done: u64,
+    /// Calls that came back to their owners with a question.
+    pub asked: u64,
+    /// Requests about calls that were answered with an error.
+    pub calls_failed: u64,
+    /// Requests about calls that were not answered to the end.
+    pub calls_lost: u64,
 }
 
 impl Counts {
@@ -33,6 +41,10 @@ impl Counts {
         self.lost += other.lost;
         self.strangers += other.strangers;
         self.streams += other.streams;
+        self.calls_done += other.calls_done;
+        self.asked += other.asked;
+        self.calls_failed += other.calls_failed;
+        self.calls_lost += other.calls_lost;
     }
 }
 
@@ -40,8 +52,19 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} sessions, {} streams; owners: {} served, {} over, {} unavailable, {} lost; strangers: {} refused",
-            self.sessions, self.streams, self.served, self.over, self.unavailable, self.lost, self.strangers
+            "{} sessions, {} streams; owners: {} served, {} over, {} unavailable, {} lost; \
+             calls: {} done, {} parked, {} failed, {} lost; strangers: {} refused",
+            self.sessions,
+            self.streams,
+            self.served,
+            self.over,
+            self.unavailable,
+            self.lost,
+            self.calls_done,
+            self.asked,
+            self.calls_failed,
+            self.calls_lost,
+            self.strangers
         )
     }
 }

@@ -70,6 +70,8 @@ pub struct SessionFacts {
     opened: Instant,
     /// When its owner last used it in a way that every node can know.
     noted: Instant,
+    /// The same, without the last moment: what was just used may not be known to all yet.
+    noted_before: Instant,
     known: Known,
 }
 
@@ -128,6 +130,7 @@ impl Facts {
                     owner,
                     opened: asking.at,
                     noted: asking.at,
+                    noted_before: asking.at,
                     known: Known::Alive,
                 });
             }
@@ -182,6 +185,8 @@ impl Facts {
                 if !may_be_over(&facts, asking.at, self.network.flushed()) {
                     self.trace.broken(&format!("{what}: the owner of session {session} was refused, and it is alive"));
                 }
+                // That node may have ended it, and another may have another clock.
+                self.ending(session);
             }
             StatusCode::SERVICE_UNAVAILABLE => self.unavailable(what, asking),
             _ => self.trace.broken(&format!("{what}: the owner of session {session} was answered with {status}")),
@@ -208,6 +213,12 @@ impl Facts {
         self.lock().sessions.get(session).is_some_and(|facts| self.must_refuse(facts, asking))
     }
 
+    /// Whether a session is certainly not over.
+    pub fn is_alive(&self, session: usize) -> bool {
+        let now = Instant::now();
+        self.lock().sessions.get(session).is_some_and(|facts| !may_be_over(facts, now, self.network.flushed()))
+    }
+
     fn served(&self, session: usize, facts: &SessionFacts, what: &str, asking: &Asking) {
         self.lock().counts.served += 1;
         if self.must_refuse(facts, asking) {
@@ -219,7 +230,11 @@ impl Facts {
         // The store is told of a use once in a sixteenth of the idle time; where that fails, not again before the next is over.
         let all_know = self.network.calm_since(asking.node).is_some_and(|since| since + IDLE / 16 <= asking.at);
         if all_know {
-            self.change(session, |facts| facts.noted = facts.noted.max(asking.at));
+            self.change(session, |facts| {
+                if facts.noted + BOUND < asking.at {
+                    facts.noted_before = std::mem::replace(&mut facts.noted, asking.at);
+                }
+            });
         }
     }
 
@@ -281,8 +296,9 @@ fn may_be_over(facts: &SessionFacts, now: Instant, flushed: Option<Instant>) -> 
     let aged = now.duration_since(facts.opened) + SLACK >= LIFETIME;
     // The store is told of a use at most once in a sixteenth of the idle time, and of two at the same time one may be lost.
     // A row that was lost says nothing until the next use that is due to be told: then the date of the seal counts.
-    let lost = flushed.is_some_and(|flushed| flushed + IDLE / 8 >= facts.noted);
-    let noted = if lost { facts.opened } else { facts.noted };
+    let used = if facts.noted + BOUND < now { facts.noted } else { facts.noted_before };
+    let lost = flushed.is_some_and(|flushed| flushed + IDLE / 8 >= used);
+    let noted = if lost { facts.opened } else { used };
     let idle = now.duration_since(noted) + IDLE / 8 + SLACK >= IDLE;
     facts.known != Known::Alive || aged || idle
 }

@@ -23,6 +23,8 @@ const LAG: usize = 256;
 const WAY_MAX: u64 = 20;
 /// How late a published message may come, in milliseconds.
 const LATE_MAX: u64 = 300;
+/// How late one comes while nothing goes wrong.
+const FAITHFUL: Duration = Duration::from_millis(10);
 
 /// The state of the way between one node and the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Network {
 struct State {
     rows: Arc<MemoryStore>,
     up: bool,
+    /// Whether published messages all arrive, once, and in order.
+    faithful: bool,
     up_since: Instant,
     flushed: Option<Instant>,
     links: Vec<Link>,
@@ -100,6 +104,7 @@ impl Network {
         let state = State {
             rows: Arc::new(MemoryStore::with_clock(beginning.wall_clock())),
             up: true,
+            faithful: false,
             up_since: now,
             flushed: None,
             links: (0..nodes).map(|_| link()).collect(),
@@ -134,6 +139,16 @@ impl Network {
         }
         drop(state);
         self.tell_missed();
+    }
+
+    /// Whether published messages are to arrive all, once and in order, as over connections that stand.
+    pub fn set_faithful(&self, faithful: bool) {
+        self.lock().faithful = faithful;
+    }
+
+    /// Whether they do.
+    pub fn is_faithful(&self) -> bool {
+        self.lock().faithful
     }
 
     /// Forgets every row.
@@ -207,7 +222,9 @@ impl Network {
             let chance = draw(self.seed, &name) % 100;
             let late = |more: u64| Duration::from_millis(draw(self.seed.wrapping_add(more), &name) % LATE_MAX);
             // A fifth is lost, a tenth comes twice, and some of the rest overtake one another.
-            let ways = if chance < 20 {
+            let ways = if state.faithful {
+                vec![FAITHFUL]
+            } else if chance < 20 {
                 vec![]
             } else if chance < 30 {
                 vec![late(1), late(2)]

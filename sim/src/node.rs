@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_gateway::{EndpointConfig, Gateway, GatewayConfig, GatewayDependencies, Hosts, SessionPolicy};
+use hawser_backend::Backend;
+use hawser_catalog::Naming;
+use hawser_gateway::{
+    EndpointConfig, Gateway, GatewayConfig, GatewayDependencies, Hosts, Limits, SessionPolicy, SharedLimits,
+};
 use hawser_identity::{Authenticator, ExternalIssuer, IdentityConfig, KeyCachePolicy, Resource};
 use hawser_owner::{KeyRing, KeyRingDocument};
 use http::header::AUTHORIZATION;
@@ -13,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::backends::Backends;
 use crate::issuer::{ISSUER, Issuer, KEYS, RESOURCE};
 use crate::network::Network;
 use crate::random::SeededEntropy;
@@ -24,6 +29,11 @@ pub const IDLE: Duration = Duration::from_mins(10);
 /// Longest life of a session.
 pub const LIFETIME: Duration = Duration::from_hours(1);
 
+/// How long a call waits for its client.
+pub const PATIENCE: Duration = Duration::from_mins(3);
+/// How many calls may wait for their clients.
+const PARKED: SharedLimits = SharedLimits { session: 4, owner: 8, total: 12 };
+
 /// What all nodes are made with.
 pub struct Plan {
     /// The seed.
@@ -34,6 +44,8 @@ pub struct Plan {
     pub network: Arc<Network>,
     /// Who signs tokens.
     pub issuer: Issuer,
+    /// The servers behind all nodes.
+    pub backends: Arc<Backends>,
     /// The keys that all nodes share.
     pub ring: KeyRingDocument,
 }
@@ -75,10 +87,12 @@ impl Node {
             clock,
             entropy: Arc::new(SeededEntropy::new(plan.seed, number, start)),
         };
-        let gateway = Gateway::new(config(), dependencies).expect("one endpoint is not ambiguous");
+        let died = CancellationToken::new();
+        let gateway =
+            Gateway::new(config(plan.backends.of_node(&died)), dependencies).expect("one endpoint is not ambiguous");
         let running = gateway.clone();
         let running = tokio::spawn(async move { running.run().await });
-        Self { number, start, started: Instant::now(), gateway, died: CancellationToken::new(), running }
+        Self { number, start, started: Instant::now(), gateway, died, running }
     }
 }
 
@@ -98,18 +112,18 @@ fn resource() -> Resource {
     Resource::new(RESOURCE, "simulated", Vec::new(), false).expect("the resource is well formed")
 }
 
-fn config() -> GatewayConfig {
+fn config(backends: [Backend; 2]) -> GatewayConfig {
     let endpoint = EndpointConfig {
         name: "default".to_owned(),
         path: "/mcp".to_owned(),
         resource: resource(),
         local_scopes: Vec::new(),
-        backends: Vec::new(),
+        backends: backends.into_iter().map(|backend| (backend, Naming::Prefix)).collect(),
     };
     GatewayConfig {
         endpoints: vec![endpoint],
         hosts: Hosts { hosts: vec!["gateway.example".to_owned()], ..Hosts::default() },
+        limits: Limits { parked: PARKED, client_answer: PATIENCE, ..Limits::default() },
         sessions: SessionPolicy { idle: IDLE, lifetime: LIFETIME, ..SessionPolicy::default() },
-        ..GatewayConfig::default()
     }
 }

@@ -1,5 +1,8 @@
 //! A run: nodes, owners, strangers and faults, as the seed has them.
 
+mod calling;
+mod faults;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,15 +12,18 @@ use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::backends::Backends;
+use crate::calls::{Calls, name};
 use crate::client::{Asked, Came};
 use crate::counts::Counts;
 use crate::facts::{Asking, Facts};
 use crate::issuer::Issuer;
-use crate::network::{Network, Weather};
-use crate::node::{Node, Plan};
+use crate::network::Network;
+use crate::node::{Node, PATIENCE, Plan};
 use crate::random::{Choices, SeededEntropy};
 use crate::time::Beginning;
 use crate::trace::Trace;
+use calling::Parked;
 
 /// Gateways over one store.
 const NODES: usize = 3;
@@ -59,7 +65,9 @@ pub fn run(seed: u64, steps: u64, shown: usize) -> Outcome {
         }
         world.settle().await;
         let (hash, broken, last) = (world.trace.hash(), world.trace.all_broken(), world.trace.last());
-        Outcome { seed, hash, broken, last, counts: world.facts.counts() }
+        let mut counts = world.facts.counts();
+        counts.add(&world.calls.counts());
+        Outcome { seed, hash, broken, last, counts }
     })
 }
 
@@ -68,10 +76,14 @@ struct World {
     choices: Choices,
     trace: Arc<Trace>,
     facts: Arc<Facts>,
+    calls: Arc<Calls>,
+    parked: Parked,
     nodes: Vec<Option<Arc<Node>>>,
     serial: u64,
     under_way: JoinSet<()>,
     streams: Arc<Mutex<Vec<Listening>>>,
+    /// So many steps nothing goes wrong.
+    peace: u64,
 }
 
 /// An owner's open stream.
@@ -87,51 +99,61 @@ impl World {
         let network = Network::new(seed, NODES, beginning);
         let ring =
             KeyRingDocument::generate(&SeededEntropy::new(seed, NODES, 0)).expect("seeded randomness does not fail");
-        let plan = Plan { seed, beginning, network: Arc::clone(&network), issuer: Issuer::new(seed, beginning), ring };
         let trace = Arc::new(Trace::new(beginning, shown));
+        let calls = Arc::new(Calls::new(Arc::clone(&trace)));
+        let backends = Backends::new(seed, Arc::clone(&calls));
+        let issuer = Issuer::new(seed, beginning);
+        let plan = Plan { seed, beginning, network: Arc::clone(&network), issuer, backends, ring };
         Self {
             choices: Choices::new(seed, "steps"),
             facts: Arc::new(Facts::new(network, Arc::clone(&trace))),
+            calls,
+            parked: Parked::default(),
             trace,
             nodes: (0..NODES).map(|_| None).collect(),
             serial: 0,
             under_way: JoinSet::new(),
             streams: Arc::default(),
+            peace: 0,
             plan,
         }
     }
 
     async fn step(&mut self) {
+        self.note_disturbance();
         match self.choices.within(0..100) {
-            0..=9 => self.open(),
-            10..=54 => self.call(),
-            55..=69 => self.intrude(),
-            70..=74 => self.delete(),
-            75..=79 => self.listen(),
+            0..=7 => self.open(),
+            8..=29 => self.ping(),
+            30..=39 => self.call_tool(),
+            40..=47 => self.call_stateless(),
+            48..=55 => self.retry(),
+            56..=57 => self.call_as_stranger(),
+            58..=68 => self.intrude(),
+            69..=72 => self.delete(),
+            73..=76 => self.listen(),
+            77..=78 => self.pause(1, 3).await,
+            // What goes wrong begins and ends in the rest.
+            _ if self.is_peace() => self.pause(0, 2).await,
+            79 => self.make_peace().await,
             80..=87 => self.change_weather(),
             88..=89 => self.change_store(),
             90..=93 => self.crash_or_start().await,
             94 => self.flush(),
-            95..=98 => self.pause(1, 3).await,
+            95..=96 => self.restart_backends(),
+            97..=98 => self.pause(1, 3).await,
             _ => self.pause(20, 400).await,
         }
         let pause = if self.choices.percent(70) { 30 } else { 700 };
         let pause = self.choices.within(0..pause);
         sleep(Duration::from_millis(pause)).await;
+        self.note_disturbance();
         self.facts.running(&self.nodes.iter().flatten().map(|node| (node.number, node.start)).collect());
         self.check_streams();
     }
 
     /// All faults end; then every node must know what is true.
     async fn settle(&mut self) {
-        self.trace.tell("all faults end");
-        self.plan.network.set_up(true);
-        for node in 0..NODES {
-            self.plan.network.set_weather(node, Weather::Calm);
-            if self.nodes.get(node).is_some_and(Option::is_none) {
-                self.start(node).await;
-            }
-        }
+        self.mend().await;
         sleep(Duration::from_secs(5)).await;
         for session in 0..self.facts.sessions().len() {
             for node in 0..NODES {
@@ -145,6 +167,18 @@ impl World {
         let all = async { while self.under_way.join_next().await.is_some() {} };
         if tokio::time::timeout(Duration::from_secs(200), all).await.is_err() {
             self.trace.broken("something never ended");
+        }
+        self.check_places().await;
+    }
+
+    /// Who waits for nobody any more holds no place.
+    async fn check_places(&self) {
+        sleep(PATIENCE + Duration::from_secs(30)).await;
+        for node in self.nodes.iter().flatten() {
+            let calls = node.gateway.calls_under_way();
+            if calls > 0 {
+                self.trace.broken(&format!("node {} holds the places of {calls} calls", node.number));
+            }
         }
     }
 
@@ -164,7 +198,7 @@ impl World {
         let owner = self.choices.index(OWNERS);
         let Some(node) = self.any_node() else { return };
         let (facts, trace, asking) = (Arc::clone(&self.facts), Arc::clone(&self.trace), asking(&node));
-        let asked = Asked::initialize(self.token(owner));
+        let asked = Asked::initialize(self.token(owner), &format!("client-{}", self.serial));
         self.trace.tell(&format!("owner {owner} opens a session at node {}", node.number));
         self.under_way.spawn(async move {
             let came = asked.whole(&node.gateway, &node.died).await;
@@ -173,7 +207,7 @@ impl World {
         });
     }
 
-    fn call(&mut self) {
+    fn ping(&mut self) {
         let (Some(session), Some(node)) = (self.any_session(), self.any_node()) else { return };
         self.ask_as_owner(session, node.number);
     }
@@ -196,7 +230,7 @@ impl World {
 
     fn ask_as_stranger(&mut self, session: usize, node: usize, way: u64) {
         let Some(facts) = self.facts.sessions().get(session).cloned() else { return };
-        let stranger = (facts.owner + 1 + self.choices.index(OWNERS - 1)) % OWNERS;
+        let stranger = self.other_than(facts.owner);
         let token = self.token(stranger);
         let asked = match way {
             0 => Asked::ping(token, &facts.id, self.serial),
@@ -288,51 +322,9 @@ impl World {
         }
     }
 
-    fn change_weather(&mut self) {
-        let node = self.choices.index(NODES);
-        let weather = match self.choices.within(0..10) {
-            0..=1 => Weather::Stormy,
-            2 => Weather::Stalled,
-            3 => Weather::Cut,
-            _ => Weather::Calm,
-        };
-        self.trace.tell(&format!("the weather of node {node} is {weather:?}"));
-        self.plan.network.set_weather(node, weather);
-    }
-
-    fn change_store(&mut self) {
-        let up = self.choices.percent(60);
-        self.trace.tell(if up { "the store is up" } else { "the store is down" });
-        self.plan.network.set_up(up);
-    }
-
-    fn flush(&mut self) {
-        if self.choices.percent(20) {
-            self.trace.tell("the store is flushed");
-            self.plan.network.flush();
-        }
-    }
-
-    async fn crash_or_start(&mut self) {
-        let node = self.choices.index(NODES);
-        match self.nodes.get_mut(node).map(Option::take) {
-            Some(Some(running)) => {
-                self.trace.tell(&format!("node {node} dies"));
-                running.die();
-            }
-            _ => self.start(node).await,
-        }
-    }
-
-    async fn pause(&mut self, from: u64, to: u64) {
-        let seconds = self.choices.within(from..to);
-        self.trace.tell(&format!("{seconds} s pass"));
-        sleep(Duration::from_secs(seconds)).await;
-    }
-
     fn token(&mut self, owner: usize) -> String {
         self.serial += 1;
-        self.plan.issuer.token(&format!("owner-{owner}"), self.serial)
+        self.plan.issuer.token(&name(owner), self.serial)
     }
 
     fn any_session(&mut self) -> Option<usize> {

@@ -25,4 +25,5 @@ fn the_rules_hold_and_much_happens() {
     }
     assert!(counts.sessions > 100 && counts.served > 1000 && counts.over > 200, "{counts}");
     assert!(counts.strangers > 1000 && counts.unavailable > 100 && counts.streams > 20 && counts.lost > 5, "{counts}");
+    assert!(counts.calls_done > 300 && counts.asked > 100 && counts.calls_lost > 10, "{counts}");
 }

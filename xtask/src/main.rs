@@ -8,7 +8,6 @@ mod conformance;
 mod crowd;
 mod exec;
 mod fuzz;
-mod models;
 mod real_parts;
 mod report;
 mod sim;
@@ -48,7 +47,7 @@ enum Task {
     Crowd(crowd::Options),
     /// Run every fuzz target for a bounded time.
     Fuzz(fuzz::Options),
-    /// Look at every state of the models; simulate nodes, owners, strangers and faults over one store, seed by seed.
+    /// Simulate nodes, owners, strangers and faults over one shared store, seed by seed.
     Sim(sim::Options),
     /// Run three nodes with hundreds of owners while everything goes wrong; nothing may be lost.
     Soak(soak::Options),

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 use url::Url;
 
-use super::request::{Asked, Era, Target};
+use super::request::{Era, Target};
 use super::{Length, Plan};
 
 /// Calls one tool of any MCP server over streamable HTTP, and tells what that took.
@@ -68,7 +68,8 @@ impl Options {
         Ok(Plan {
             target: self.target()?,
             era: self.era,
-            asked: vec![Asked::call(&self.tool, &arguments)],
+            tool: self.tool.clone(),
+            arguments,
             connections: usize::try_from(self.connections)?,
             sessions: usize::try_from(self.sessions)?,
             rate: self.rate,
