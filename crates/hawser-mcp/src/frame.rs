@@ -213,21 +213,37 @@ fn checked_text<'a>(bytes: &'a Bytes, limits: &Limits) -> Result<&'a str, FrameE
 }
 
 fn read_message(whole: &Bytes, text: &str) -> Result<Message, FrameError> {
-    let envelope = Members::parse(whole, text, &ENVELOPE).map_err(|error| match error {
-        NotMembers::Syntax(error) => FrameError::Syntax(syntax(&error)),
-        NotMembers::Refused(error) => FrameError::Envelope(error),
-    })?;
-    let version = envelope.get("jsonrpc").ok_or(FrameError::Version)?;
-    // Hardly anybody writes it with escapes.
-    if version.as_str() != r#""2.0""# && version.as_string().as_deref() != Some("2.0") {
-        return Err(FrameError::Version);
-    }
+    let envelope = read_envelope(whole, text)?;
+    check_version(&envelope.get("jsonrpc").ok_or(FrameError::Version)?)?;
     let id = envelope.get("id");
     match (envelope.get("method"), envelope.get("result"), envelope.get("error")) {
         (Some(method), None, None) => read_call(id, &method, envelope.get("params")),
         (None, result, error) => read_response(id, result, error),
         _ => Err(FrameError::Shape),
     }
+}
+
+fn read_envelope<'a>(whole: &'a Bytes, text: &'a str) -> Result<Members<'a>, FrameError> {
+    Members::parse(whole, text, &ENVELOPE).map_err(|error| match error {
+        NotMembers::Syntax(error) => FrameError::Syntax(syntax(&error)),
+        NotMembers::Refused(error) => FrameError::Envelope(error),
+    })
+}
+
+fn check_version(version: &RawJson) -> Result<(), FrameError> {
+    // Hardly anybody writes it with escapes.
+    let known = version.as_str() == r#""2.0""# || version.as_string().as_deref() == Some("2.0");
+    if known { Ok(()) } else { Err(FrameError::Version) }
+}
+
+/// Reads a response of which nothing has come after its result, as far as that can be judged; gives its id, where that came first.
+pub(crate) fn read_result_opening(message: &Bytes) -> Result<Option<RequestId>, FrameError> {
+    let envelope = read_envelope(message, std::str::from_utf8(message).map_err(|_| FrameError::Utf8)?)?;
+    envelope.get("jsonrpc").map_or(Ok(()), |version| check_version(&version))?;
+    if envelope.get("method").is_some() || envelope.get("error").is_some() {
+        return Err(FrameError::Shape);
+    }
+    envelope.get("id").map(|id| RequestId::from_raw(id).ok_or(FrameError::Id)).transpose()
 }
 
 fn read_call(id: Option<RawJson>, method: &RawJson, params: Option<RawJson>) -> Result<Message, FrameError> {

@@ -21,10 +21,13 @@ mod members;
 mod meta;
 mod names;
 mod raw;
+mod response_reader;
 mod revision;
 mod sse;
 pub mod task;
 pub mod translate;
+mod utf8_walk;
+mod value_walk;
 
 pub use answerable::can_be_asked;
 pub use error::{ErrorObject, code};
@@ -45,5 +48,6 @@ pub use meta::{
 };
 pub use names::{ListKind, client_notification, is_cacheable, method, notification};
 pub use raw::{RawJson, RawJsonError};
+pub use response_reader::{ResponseError, ResponseReader};
 pub use revision::{Era, Revision};
 pub use sse::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment, encode_sse_priming};

@@ -14,6 +14,7 @@ mod lines;
 mod listen;
 mod members;
 mod meta;
+mod responses;
 mod revisions;
 mod rounds;
 mod streams;
