@@ -1,17 +1,21 @@
 //! Runs that put gateways side by side: the same load on the same backend, directly, through nginx and through the gateway.
 
 mod calls;
+mod first;
+mod large;
 mod noise;
 mod numbers;
 mod rounds;
+mod scaling;
+mod streams;
 mod table;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::table::Table;
@@ -32,6 +36,18 @@ pub(crate) struct Options {
     /// Small results at full load alone, about a minute.
     #[arg(long)]
     quick: bool,
+    /// Only these parts (several: repeat the option or separate by commas).
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How many streams, instead of 10,000 GETs and 8,000 `subscriptions/listen`.
+    #[arg(long, value_name = "STREAMS")]
+    open: Option<usize>,
+    /// The most sessions that the cost of a call is measured with.
+    #[arg(long, value_name = "SESSIONS", default_value_t = 1_000_000)]
+    sessions: usize,
+    /// Valkey's program, for `scaling`.
+    #[arg(long, value_name = "FILE")]
+    valkey: Option<PathBuf>,
     /// How often each is measured, in turns.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -57,10 +73,53 @@ struct Found {
     raw: Value,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// What is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Part {
+    /// Calls at full load and at half of it, of both eras, with small and large results.
+    Calls,
+    /// Cold start, sessions and lists when all is warm, size on disk and at rest.
+    First,
+    /// A result of 50 MB.
+    Large,
+    /// How the cost of a call depends on the number of sessions, backends and tools.
+    Scaling,
+    /// Many open streams, and a change that all are told of.
+    Streams,
+}
+
+impl Part {
+    /// What is measured if nothing is said.
+    const USUAL: [Self; 3] = [Self::Calls, Self::First, Self::Large];
+
+    fn run(self, options: &Options, dir: &Path) -> Result<Found> {
+        match self {
+            Self::Calls => calls::run(options, dir),
+            Self::First => first::run(options, dir),
+            Self::Large => large::run(options, dir),
+            Self::Scaling => scaling::run(options, dir),
+            Self::Streams => streams::run(options, dir),
+        }
+    }
+}
+
+/// Measures, and tells whether all parts could be measured.
+pub(crate) fn run(options: &Options) -> Result<bool> {
     end_on_signals(LIMIT)?;
     let dir = tempfile::TempDir::with_prefix("hawser-bench-")?;
-    let found = vec![calls::run(options, dir.path())?];
+    let parts = match options.only.as_slice() {
+        _ if options.quick => &[Part::Calls],
+        [] => Part::USUAL.as_slice(),
+        chosen => chosen,
+    };
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
+    for part in parts {
+        // What cannot be measured keeps nobody from what can.
+        match part.run(options, dir.path()) {
+            Ok(part) => found.push(part),
+            Err(error) => failed.push(format!("{part:?}: {error:#}")),
+        }
+    }
     let tables: Vec<String> = found.iter().flat_map(|found| &found.tables).map(Table::to_string).collect();
     let text = tables.join("\n");
     println!("\n{text}");
@@ -74,5 +133,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         fs::write(path, format!("{document:#}\n")).with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(())
+    for reason in &failed {
+        eprintln!("not measured: {reason}");
+    }
+    Ok(failed.is_empty())
 }

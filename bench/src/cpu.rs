@@ -55,6 +55,22 @@ fn ran(path: &str) -> Duration {
     Duration::from_nanos(text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default())
 }
 
+/// Resident memory of the process and its descendants, now.
+pub(crate) fn resident(pid: u32) -> Result<u64> {
+    Ok(tree(pid)?.into_iter().filter_map(|process| status_bytes(process, "VmRSS:")).sum())
+}
+
+/// The most resident memory that one process ever had.
+pub(crate) fn peak_resident(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:").with_context(|| format!("process {pid} has ended"))
+}
+
+fn status_bytes(pid: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
 /// The process and its descendants.
 pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
     let mut parents = Vec::new();
@@ -79,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_uses_time() {
+    fn this_process_has_memory_and_uses_time() {
         let pid = std::process::id();
         let before = used(pid).unwrap();
         let mut sum = 0_u64;
@@ -87,5 +103,7 @@ mod tests {
             sum = (0..100_000).fold(sum, |sum: u64, number| std::hint::black_box(sum.wrapping_add(number)));
         }
         assert!(used_here() > Duration::ZERO);
+        assert!(resident(pid).unwrap() > 1 << 20);
+        assert!(peak_resident(pid).unwrap() > 1 << 20);
     }
 }

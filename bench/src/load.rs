@@ -4,10 +4,12 @@
 //! waits in front of a slow server counts (there is no coordinated omission).
 
 pub(crate) mod connection;
+pub(crate) mod crowd;
 pub(crate) mod options;
 pub(crate) mod outcome;
 mod pace;
 pub(crate) mod request;
+pub(crate) mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,14 +17,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::connection::{Connection, Session, Wrong, session_of};
 use self::outcome::{Outcome, Tally};
-use self::request::{Era, FIRST_ID, Request, Spoken, Target};
+use self::request::{Asked, Era, FIRST_ID, Request, Spoken, Target};
 use crate::cpu;
 
 /// How long answers are waited for that are due when the time is over.
@@ -39,10 +40,8 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     /// Which era is spoken.
     pub(crate) era: Era,
-    /// What is called.
-    pub(crate) tool: String,
-    /// With what.
-    pub(crate) arguments: Value,
+    /// What is asked for, in turns.
+    pub(crate) asked: Vec<Asked>,
     /// How many calls are made at the same time at most.
     pub(crate) connections: usize,
     /// How many sessions they are of; each connection takes turns with its part of them. One per connection at least.
@@ -90,14 +89,18 @@ struct Shared {
     enough: Notify,
 }
 
-/// Runs a load to its end, on a runtime of one thread.
+/// Runs a load to its end.
 pub(crate) fn run(plan: &Plan) -> Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
-    LocalSet::new().block_on(&runtime, carry_out(plan))
+    on_one_thread(carry_out(plan))
 }
 
-/// The same within a runtime of one thread.
-pub(crate) async fn carry_out(plan: &Plan) -> Result<Outcome> {
+/// Runs this on a runtime of one thread.
+pub(crate) fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
+    LocalSet::new().block_on(&runtime, work)
+}
+
+async fn carry_out(plan: &Plan) -> Result<Outcome> {
     let shared = Rc::new(Shared {
         plan: plan.clone(),
         phase: Cell::new(Phase::WarmingUp),
@@ -168,11 +171,11 @@ async fn open(shared: Rc<Shared>, number: usize) -> Result<(Connection, Vec<Requ
     let mut connection = Connection::open(&plan.target).await?;
     let all = plan.sessions.max(plan.connections);
     let own = all / plan.connections + usize::from(number < all % plan.connections);
-    let mut requests = Vec::with_capacity(own);
+    let mut requests = Vec::with_capacity(own * plan.asked.len());
     for _ in 0..own {
         let session = session_of(plan.era, &mut connection, &plan.target).await?;
         let spoken = session.as_ref().map_or_else(Spoken::default, Session::spoken);
-        requests.push(plan.target.call(plan.era, spoken, &plan.tool, &plan.arguments));
+        requests.extend(plan.asked.iter().map(|asked| plan.target.request(plan.era, spoken, asked)));
         if session.is_none() {
             break;
         }

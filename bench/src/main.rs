@@ -13,6 +13,8 @@ mod load;
 #[cfg(target_os = "linux")]
 mod stage;
 #[cfg(target_os = "linux")]
+mod stand;
+#[cfg(target_os = "linux")]
 mod wire;
 
 #[cfg(target_os = "linux")]
@@ -33,7 +35,7 @@ mod program {
     use anyhow::Result;
     use clap::{Parser, Subcommand};
 
-    use crate::{backend, compare, load};
+    use crate::{backend, compare, load, stand};
 
     /// Measures MCP servers and gateways.
     #[derive(Parser)]
@@ -51,6 +53,8 @@ mod program {
         Backend(backend::Options),
         /// Measure the gateway, nginx and no gateway in turns.
         Compare(compare::Options),
+        /// Start the gateway with a backend and an issuer, and leave it there to be called.
+        Stand(stand::Options),
     }
 
     pub(crate) fn main() -> Result<ExitCode> {
@@ -65,7 +69,10 @@ mod program {
                 Ok(if outcome.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             Task::Backend(options) => backend::run(&options).map(|()| ExitCode::SUCCESS),
-            Task::Compare(options) => compare::run(&options).map(|()| ExitCode::SUCCESS),
+            Task::Stand(options) => stand::run(&options).map(|()| ExitCode::SUCCESS),
+            Task::Compare(options) => {
+                compare::run(&options).map(|all| if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
         }
     }
 }

@@ -5,3 +5,4 @@ pub(crate) mod issuer;
 pub(crate) mod nginx;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod valkey;

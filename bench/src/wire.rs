@@ -160,6 +160,30 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         }
     }
 
+    /// The next chunk of a body that is read as it comes, as a stream of events is; `None` at its end.
+    pub(crate) async fn next_piece(&mut self, framing: Framing) -> Result<Option<&[u8]>> {
+        self.joined.clear();
+        Ok(self.piece(framing).await?.then_some(self.joined.as_slice()))
+    }
+
+    /// Passes over a body of this length, and tells of each part of it as it comes.
+    pub(crate) async fn pass(&mut self, length: usize, mut seen: impl FnMut(&[u8])) -> Result<()> {
+        let mut left = length;
+        loop {
+            let here = (self.buffer.len() - self.start).min(left);
+            if here > 0 {
+                seen(self.buffer.get(self.start..self.start + here).unwrap_or_default());
+                self.start += here;
+                left -= here;
+                self.drop_read();
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            ensure!(self.more(READ).await? > 0, "the connection ended within a body");
+        }
+    }
+
     fn drop_read(&mut self) {
         if self.start == self.buffer.len() {
             self.buffer.clear();

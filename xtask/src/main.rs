@@ -8,6 +8,7 @@ mod conformance;
 mod crowd;
 mod exec;
 mod fuzz;
+mod models;
 mod real_parts;
 mod report;
 mod sim;
@@ -47,7 +48,7 @@ enum Task {
     Crowd(crowd::Options),
     /// Run every fuzz target for a bounded time.
     Fuzz(fuzz::Options),
-    /// Simulate nodes, owners, strangers and faults over one shared store, seed by seed.
+    /// Look at every state of the models; simulate nodes, owners, strangers and faults over one store, seed by seed.
     Sim(sim::Options),
     /// Run three nodes with hundreds of owners while everything goes wrong; nothing may be lost.
     Soak(soak::Options),

@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: many runs of the simulation in `sim/`, each a function of its seed.
+//! `cargo xtask sim`: every state of the small models, and many runs of the simulation in `sim/`, each a function of its seed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::Output;
 use crate::exec;
+use crate::models;
 use crate::report::{Counts, Finding, Report};
 use crate::workspace::Workspace;
 
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Show the whole story of every seed.
     #[arg(long)]
     story: bool,
+    /// Only the models, of which every state is looked at.
+    #[arg(long)]
+    models: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -63,6 +67,10 @@ pub(crate) fn run(workspace: &Workspace, options: Options, report: &mut Report) 
     arguments.extend(options.seed.map(|seed| format!("--seed={seed}")));
     arguments.extend(options.story.then(|| "--story".to_owned()));
     let limit = RUN_LIMIT + Duration::from_mins(options.minutes);
+    report.step("models", || models::check(workspace));
+    if options.models {
+        return options.output;
+    }
     report.step("build", || build(workspace));
     let mut found = None;
     report.step("seeds", || {
@@ -75,13 +83,14 @@ pub(crate) fn run(workspace: &Workspace, options: Options, report: &mut Report) 
     options.output
 }
 
-/// The step of `cargo xtask test`: seeds that are always the same, so that a change that breaks one is seen, and fresh ones.
+/// The step of `cargo xtask test`: the models, seeds that are always the same, so that a change that breaks one is seen, and fresh ones.
 pub(crate) fn step(workspace: &Workspace, _: &mut Counts) -> Result<Finding> {
+    let models = models::check(workspace)?.detail;
     build(workspace)?;
     let fixed = seeds(workspace, &["--seed=0".to_owned(), format!("--seeds={FIXED_SEEDS}")], RUN_LIMIT)?;
     judge(&fixed)?;
     let fresh = seeds(workspace, &[format!("--seeds={FRESH_SEEDS}")], RUN_LIMIT)?;
-    Ok(Finding::passed(format!("{FIXED_SEEDS} fixed seeds; {}", judge(&fresh)?.detail)))
+    Ok(Finding::passed(format!("{models}; {FIXED_SEEDS} fixed seeds; {}", judge(&fresh)?.detail)))
 }
 
 fn build(workspace: &Workspace) -> Result<Finding> {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::report::{Counts, Finding, Report, Status};
 use crate::tools::{DENY, NEXTEST};
 use crate::workspace::Workspace;
-use crate::{conformance, exec, real_parts, sim, soak};
+use crate::{conformance, exec, models, real_parts, sim, soak};
 
 const LIMIT: Duration = Duration::from_mins(45);
 /// cargo-deny's arguments before the names of the checks.
@@ -44,7 +44,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "sim",
-        about: "simulated nodes over one store, with fixed and with fresh seeds",
+        about: "every state of the models; simulated nodes over one store, with fixed and with fresh seeds",
         needs: &["build"],
         work: sim::step,
     },
@@ -150,7 +150,7 @@ fn tests(workspace: &Workspace, counts: &mut Counts) -> Result<Finding> {
     let mut command = NEXTEST.command(workspace)?;
     command.args(["run", "--workspace", "--locked", "--no-fail-fast", "--status-level", "slow", "--filterset"]);
     // A failed test says what failed; where in the test runner's stack it did is noise.
-    command.arg("not test(/^conformance::/)").env("RUST_LIB_BACKTRACE", "0");
+    command.arg(format!("not test(/^conformance::/) and not {}", models::FILTER)).env("RUST_LIB_BACKTRACE", "0");
     let outcome = exec::run(&mut command, LIMIT)?;
     *counts = nextest_counts(&outcome.output);
     if !outcome.success {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::rounds::{self, Contender, Measure, Rounds};
 use super::table::Table;
 use super::{Found, Options, noise};
-use crate::load::request::{Era, Target};
+use crate::load::request::{Asked, Era, Target};
 use crate::load::{Length, Plan};
 use crate::stage::gateway::Gateway;
 use crate::stage::issuer::Issuer;
@@ -62,8 +62,7 @@ impl Stage {
                 // Everybody gets the same bytes, the token included.
                 target: Target::new(url, Some(&self.token))?,
                 era,
-                tool: TOOL.to_owned(),
-                arguments: if size == SMALL { json!({}) } else { json!({ "size": size }) },
+                asked: vec![Asked::call(TOOL, &if size == SMALL { json!({}) } else { json!({ "size": size }) })],
                 connections: usize::try_from(options.connections)?,
                 sessions: 0,
                 rate: None,
@@ -84,8 +83,8 @@ pub(super) fn run(options: &Options, dir: &Path) -> Result<Found> {
         if options.quick { &[(SMALL, "small")] } else { &[(SMALL, "small"), (LARGE, "64 kB")] };
     let (mut tables, mut raw) = (Vec::new(), Vec::new());
     for &(size, size_name) in sizes {
-        for (era, era_name) in [(Era::Legacy, "sessions"), (Era::Modern, "stateless")] {
-            let what = format!("{size_name} results, {era_name}");
+        for era in [Era::Legacy, Era::Modern] {
+            let what = format!("{size_name} results, {}", era.said());
             let mut contenders = stage.contenders(options, era, size)?;
             let full = rounds::run(&what, &contenders, options.rounds)?;
             let half = if options.quick { None } else { Some(at_half(&what, &mut contenders, &full, options.rounds)?) };

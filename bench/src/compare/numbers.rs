@@ -44,6 +44,11 @@ impl fmt::Display for Spread {
     }
 }
 
+/// A count or a size, to calculate with.
+pub(super) const fn float(number: u64) -> f64 {
+    number as f64
+}
+
 /// A number with as many digits as it deserves.
 pub(super) fn short(number: f64) -> String {
     match number.abs() {

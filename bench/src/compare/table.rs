@@ -8,16 +8,22 @@ pub(super) struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
     notes: Vec<String>,
+    below: Vec<Self>,
 }
 
 impl Table {
     pub(super) fn new(title: impl Into<String>, head: &[&str]) -> Self {
         let head = head.iter().map(|&name| name.to_owned()).collect();
-        Self { title: title.into(), head, rows: Vec::new(), notes: Vec::new() }
+        Self { title: title.into(), head, rows: Vec::new(), notes: Vec::new(), below: Vec::new() }
     }
 
     pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
+    }
+
+    /// Puts another table below this one.
+    pub(super) fn follow(&mut self, other: Self) {
+        self.below.push(other);
     }
 
     pub(super) fn note(&mut self, text: impl Into<String>) {
@@ -47,6 +53,9 @@ impl fmt::Display for Table {
         }
         for note in &self.notes {
             writeln!(out, "\n{note}")?;
+        }
+        for table in &self.below {
+            write!(out, "\n{table}")?;
         }
         Ok(())
     }

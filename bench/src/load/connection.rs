@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::request::{Era, FIRST_ID, LEGACY, Request, Spoken, Target};
-use crate::wire::{Head, Reader, Side};
+use crate::wire::{Framing, Head, Reader, Side};
 
 /// How far into an answer is looked from either end: its envelope is there, and a large result in between.
 const ENVELOPE: usize = 512;
@@ -92,6 +92,22 @@ impl Connection {
         self.reader.head().await?.context("the connection ended instead of an answer")
     }
 
+    /// The next piece of an answer that is read as it comes.
+    pub(crate) async fn next_piece(&mut self, framing: Framing) -> Result<Option<&[u8]>> {
+        self.reader.next_piece(framing).await
+    }
+
+    /// Reads an answer as it comes, and keeps nothing of it.
+    pub(crate) async fn pass(&mut self, framing: Framing, mut seen: impl FnMut(&[u8])) -> Result<()> {
+        if let Framing::Length(length) = framing {
+            return self.reader.pass(length, seen).await;
+        }
+        while let Some(piece) = self.reader.next_piece(framing).await? {
+            seen(piece);
+        }
+        Ok(())
+    }
+
     /// One call, judged.
     pub(crate) async fn call(&mut self, request: &mut Request, id: u64, least: usize) -> Result<Answer, Wrong> {
         let (head, body) = self.exchange(request.numbered(id)).await.map_err(|_| Wrong::Connection)?;
@@ -114,6 +130,15 @@ impl Connection {
         let (head, _) = self.exchange(target.initialized(session.spoken()).numbered(0)).await?;
         ensure!((200..300).contains(&head.status), "notifications/initialized: status {}", head.status);
         Ok(session)
+    }
+
+    /// The result of one request, read as JSON: for what is done before and after the clock runs.
+    pub(crate) async fn result(&mut self, mut request: Request) -> Result<Value> {
+        let (head, body) = self.exchange(request.numbered(FIRST_ID)).await?;
+        let shown = || String::from_utf8_lossy(body.get(..body.len().min(400)).unwrap_or_default()).into_owned();
+        ensure!(head.status == 200, "status {} {}", head.status, shown());
+        let mut answer = message(body, head.events).with_context(shown)?;
+        answer.get_mut("result").map(Value::take).with_context(shown)
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 use url::Url;
 
-use super::request::{Era, Target};
+use super::request::{Asked, Era, Target};
 use super::{Length, Plan};
 
 /// Calls one tool of any MCP server over streamable HTTP, and tells what that took.
@@ -68,8 +68,7 @@ impl Options {
         Ok(Plan {
             target: self.target()?,
             era: self.era,
-            tool: self.tool.clone(),
-            arguments,
+            asked: vec![Asked::call(&self.tool, &arguments)],
             connections: usize::try_from(self.connections)?,
             sessions: usize::try_from(self.sessions)?,
             rate: self.rate,

@@ -24,6 +24,16 @@ pub(crate) enum Era {
     Modern,
 }
 
+impl Era {
+    /// In the words of tables.
+    pub(crate) const fn said(self) -> &'static str {
+        match self {
+            Self::Legacy => "sessions",
+            Self::Modern => "stateless",
+        }
+    }
+}
+
 /// Where to, and as whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -35,6 +45,25 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// The bearer token.
     pub(crate) token: Option<String>,
+}
+
+/// What is asked for, in whatever era.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The method.
+    pub(crate) method: String,
+    /// Its parameters, an object.
+    pub(crate) params: Value,
+}
+
+impl Asked {
+    pub(crate) fn call(tool: &str, arguments: &Value) -> Self {
+        Self { method: "tools/call".to_owned(), params: json!({ "name": tool, "arguments": arguments }) }
+    }
+
+    pub(crate) fn list() -> Self {
+        Self { method: "tools/list".to_owned(), params: json!({}) }
+    }
 }
 
 /// A request that can be sent again and again.
@@ -96,6 +125,11 @@ impl Target {
         Request { bytes: text.into_bytes(), id }
     }
 
+    /// A GET for the session's stream.
+    pub(crate) fn get(&self, spoken: Spoken<'_>) -> Vec<u8> {
+        (self.head("GET", spoken, &[]) + "\r\n").into_bytes()
+    }
+
     fn head(&self, method: &str, spoken: Spoken<'_>, headers: &[(&str, &str)]) -> String {
         let accept = if method == "GET" { "text/event-stream" } else { "application/json, text/event-stream" };
         let first = format!("{method} {} HTTP/1.1\r\nhost: {}\r\naccept: {accept}\r\n", self.path, self.host);
@@ -106,29 +140,20 @@ impl Target {
         std::iter::once(first).chain(named).chain(token).collect()
     }
 
-    /// A `tools/call` of an era; `spoken` is of the session, if there is one.
-    pub(crate) fn call(&self, era: Era, spoken: Spoken<'_>, tool: &str, arguments: &Value) -> Request {
-        let params = json!({ "name": tool, "arguments": arguments });
-        self.request(era, spoken, "tools/call", params, Some(tool))
-    }
-
-    /// Any request of an era. `name` is what `Mcp-Name` repeats.
-    pub(crate) fn request(
-        &self,
-        era: Era,
-        spoken: Spoken<'_>,
-        method: &str,
-        mut params: Value,
-        name: Option<&str>,
-    ) -> Request {
+    /// A request of an era; `spoken` is of the session, if there is one.
+    pub(crate) fn request(&self, era: Era, spoken: Spoken<'_>, asked: &Asked) -> Request {
+        let method = asked.method.as_str();
         match era {
-            Era::Legacy => self.post(spoken, &[], &message(method, &params)),
+            Era::Legacy => self.post(spoken, &[], &message(method, &asked.params)),
             Era::Modern => {
+                let mut params = asked.params.clone();
                 params["_meta"] = json!({
                     format!("{KEY}/protocolVersion"): MODERN,
                     format!("{KEY}/clientInfo"): { "name": "hawser-bench", "version": env!("CARGO_PKG_VERSION") },
                     format!("{KEY}/clientCapabilities"): {},
                 });
+                // What `Mcp-Name` repeats.
+                let name = asked.params.get("name").and_then(Value::as_str);
                 let headers = [("mcp-method", Some(method)), ("mcp-name", name)];
                 let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
                 self.post(Spoken { revision: Some(MODERN), session: None }, &headers, &message(method, &params))
@@ -164,7 +189,7 @@ mod tests {
 
     #[test]
     fn only_the_id_changes_and_the_length_stays_true() {
-        let mut request = target().call(Era::Modern, Spoken::default(), "echo", &json!({ "id": 7 }));
+        let mut request = target().request(Era::Modern, Spoken::default(), &Asked::call("echo", &json!({ "id": 7 })));
         let first = request.numbered(FIRST_ID).to_vec();
         let second = request.numbered(FIRST_ID + 12_345).to_vec();
         assert_eq!(first.len(), second.len());

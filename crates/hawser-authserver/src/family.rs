@@ -27,7 +27,7 @@ const ROTATIONS_MAX: usize = 64;
 pub(crate) const FIRST_GENERATION: u64 = 1;
 
 /// What is stored about a family.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Family {
     /// The newest generation.
     pub(crate) head: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Policy {
 }
 
 /// Why the head is answered without a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SameHead {
     /// The head itself was presented, and it is not time to rotate.
     Kept,
@@ -74,7 +74,7 @@ pub(crate) enum SameHead {
 }
 
 /// What a presented generation leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Decision {
     /// The next generation becomes the head.
     Rotate,
@@ -177,6 +177,9 @@ impl Family {
     }
 }
 
+#[cfg(test)]
+#[path = "family_model.rs"]
+mod model;
 #[cfg(test)]
 #[path = "family_tests.rs"]
 mod tests;

@@ -271,8 +271,10 @@ impl Sessions {
             capabilities: CapabilityBits::of(&opening.capabilities),
             idle_seconds: u32::try_from(policy.idle.as_secs()).unwrap_or(u32::MAX),
         };
+        let opened = self.opened_now(endpoint, authenticated.principal());
         let expires = now.plus(policy.lifetime);
-        let binding = Binding { endpoint: endpoint.id(), principal: authenticated.principal(), issued: now, expires };
+        let binding =
+            Binding { endpoint: endpoint.id(), principal: authenticated.principal(), issued: opened, expires };
         let (id, owned) = self.ring().mint(&binding, claims, self.entropy())?;
         let place = self.place(authenticated).await?;
         let declared = Declared {
@@ -281,12 +283,10 @@ impl Sessions {
             client_info: opening.client_info.clone(),
         };
         let client = self.clients.of(&declared);
-        // In the second of a revocation it cannot be told what came first; who opens a session after it is not hit.
-        let revoked = self.ended.holds(key, &owned.owner().to_hex(), endpoint.path(), now);
         let record = SessionRecord {
             owner: owned.owner(),
             endpoint: endpoint.path().to_owned(),
-            opened: now,
+            opened,
             expires,
             last_used: now,
             grant: authenticated.grant().map(str::to_owned),
@@ -299,7 +299,7 @@ impl Sessions {
         let checked = Checked::now(self.upkeep.round());
         let session = self.insert(&self.session(claims, endpoint, record, (client, checked), place, None)?);
         // A revocation that came while the session was being opened found nothing to end.
-        if self.is_revoked(session.grant()).await? || (!revoked && self.is_known_to_be_over(&session)) {
+        if self.is_revoked(session.grant()).await? || self.is_known_to_be_over(&session) {
             self.terminate(&session, "revoked").await?;
         }
         audit::opened(endpoint.name(), owned.owner(), authenticated.client_id());

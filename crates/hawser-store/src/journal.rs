@@ -18,6 +18,7 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +34,10 @@ const KEPT: Duration = Duration::from_mins(10);
 /// Counters begin with the time, in nanoseconds. What is smaller has just been made by an increment, after the store lost its
 /// rows, and is not used as a number.
 const FIRST_NUMBER_MIN: u64 = 1 << 56;
+/// What is above was not counted to from any time before the year 2116: somebody wrote it, and it could not be counted on for long.
+const NUMBER_MAX: u64 = 1 << 62;
+/// The numbers that a counter may have.
+const NUMBERS: RangeInclusive<u64> = FIRST_NUMBER_MIN..=NUMBER_MAX;
 /// How often an announcement tries to begin a lost counter anew. Each failure is somebody else's success.
 const ATTEMPTS: usize = 32;
 /// The number of announcements in a store that nobody shares.
@@ -75,7 +80,7 @@ impl Journal {
         let row = self.row("number")?;
         for _ in 0..ATTEMPTS {
             match self.store.increment(&row, Duration::MAX).await {
-                Ok(number) if number >= FIRST_NUMBER_MIN => return Ok(number),
+                Ok(number) if NUMBERS.contains(&number) => return Ok(number),
                 Ok(_) | Err(StoreError::NotACounter { .. }) => self.begin().await?,
                 Err(error) => return Err(error),
             };
@@ -119,12 +124,12 @@ impl std::fmt::Debug for Journal {
 }
 
 fn number(row: &[u8]) -> Option<u64> {
-    std::str::from_utf8(row).ok()?.parse().ok().filter(|number| *number >= FIRST_NUMBER_MIN)
+    std::str::from_utf8(row).ok()?.parse().ok().filter(|number| NUMBERS.contains(number))
 }
 
 fn first_number(now: SystemTime) -> u64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(FIRST_NUMBER_MIN)
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).clamp(FIRST_NUMBER_MIN, NUMBER_MAX - 1)
 }
 
 /// An announcement as it travels: its number, eight bytes, and the message.

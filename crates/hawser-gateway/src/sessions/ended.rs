@@ -116,6 +116,16 @@ impl Ended {
             && (hit(&Whose::Owner(owner.to_owned())) || hit(&Whose::Endpoint(endpoint.to_owned())))
     }
 
+    /// Whether any owner's or endpoint's sessions were revoked as a whole.
+    pub(super) fn holds_revocations(&self) -> bool {
+        !self.lock().revoked.is_empty()
+    }
+
+    /// Up to when somebody's sessions are over.
+    pub(super) fn revoked_before(&self, whose: &Whose) -> Option<Timestamp> {
+        self.lock().revoked.get(whose).map(|revoked| revoked.before)
+    }
+
     /// All of it that is not over by time, the latest first.
     pub(super) fn all(&self, now: Timestamp) -> Vec<Over> {
         let known = self.lock();

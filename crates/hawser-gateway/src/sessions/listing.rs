@@ -82,6 +82,8 @@ impl Sessions {
             if cursor.is_none() || page.sessions.len() >= limit {
                 break;
             }
+            // A store that is in this process does not wait for anything.
+            tokio::task::yield_now().await;
         }
         Ok(page)
     }

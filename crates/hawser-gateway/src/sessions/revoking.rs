@@ -17,8 +17,12 @@ use super::ending::TOMBSTONE_MARGIN;
 use super::{Sessions, row};
 use crate::audit;
 use crate::claims::{SessionKey, hex};
+use crate::endpoint::Endpoint;
 use crate::record;
 
+/// How much the clocks of nodes may differ. All sessions that were opened before a revocation are over although the clock of their
+/// node was ahead by so much; who opens one within this time after it, at a node that has not heard of it yet, may have to again.
+const CLOCKS_APART: Duration = Duration::from_secs(5);
 /// Longer than any session may live, whatever is configured now or was before.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(366 * 24);
 const VERSION: u32 = 1;
@@ -58,7 +62,7 @@ impl Sessions {
         reason: &'static str,
     ) -> Result<Revoked, StoreError> {
         let now = self.now();
-        let before = Before { before: now, until: now.plus(LONGEST_LIFETIME) };
+        let before = Before { before: now.plus(CLOCKS_APART), until: now.plus(LONGEST_LIFETIME) };
         let announced = match selection {
             Selection::Session(name) => return self.revoke_session(name, reason).await,
             Selection::Owner(principal) => {
@@ -74,8 +78,9 @@ impl Sessions {
             }
         }
         audit_revoked(&announced, reason);
-        self.hear(announced.clone());
-        self.announce(&announced).await?;
+        // The others do not wait until this node has looked through what it holds.
+        let (announced_to_all, ()) = futures_util::join!(self.announce(&announced), self.hear(announced.clone()));
+        announced_to_all?;
         self.bury_all(&announced, now).await
     }
 
@@ -107,7 +112,7 @@ impl Sessions {
         self.config.store.put(&row, tombstone, Some(ttl)).await?;
         audit::revoked("session", name, reason);
         let over = Over::Session(key, ended);
-        self.hear(over.clone().into());
+        self.hear(over.clone().into()).await;
         self.announce(&over.into()).await?;
         Ok(Revoked { sessions })
     }
@@ -132,7 +137,21 @@ impl Sessions {
             if after.is_none() {
                 return Ok(revoked);
             }
+            // A store that is in this process does not wait for anything.
+            tokio::task::yield_now().await;
         }
+    }
+
+    /// The time that a session is opened at which is opened now: after all that is known to be over, by whatever clock.
+    pub(super) fn opened_now(&self, endpoint: &Endpoint, principal: &Principal) -> Timestamp {
+        let now = self.now();
+        if !self.ended.holds_revocations() {
+            return now;
+        }
+        let owners = self.ring().owner_digests(principal).into_iter().map(|digest| Whose::Owner(digest.to_hex()));
+        let whose = owners.chain([Whose::Endpoint(endpoint.path().to_owned())]);
+        let before = whose.filter_map(|whose| self.ended.revoked_before(&whose)).max();
+        before.map_or(now, |before| now.max(before.plus(Duration::from_secs(1))))
     }
 
     /// Up to when all sessions of an owner or an endpoint are over, by the store.

@@ -31,6 +31,8 @@ const BATCH: usize = 32;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Until the store is tried again that could not be reached.
 const RETRY: Duration = Duration::from_millis(250);
+/// Most sessions that are sorted in one go.
+const SORTED_AT_ONCE: usize = 8 * 1024;
 /// Longest look-up of one session: what is under way when the store comes back must not hold up the rest.
 const LOOKED_UP_WITHIN: Duration = Duration::from_millis(500);
 
@@ -141,7 +143,7 @@ impl Sessions {
             match told {
                 Told::Message(message) => {
                     if let Some(announced) = Announced::read(&message) {
-                        self.hear(announced);
+                        self.hear(announced).await;
                     } else {
                         warn!("what another node told of its sessions could not be read; all are looked up");
                         self.missed();
@@ -191,7 +193,7 @@ impl Sessions {
             at = next;
             tokio::task::yield_now().await;
         }
-        left.checks.sort_by_cached_key(|session| session.last_used());
+        left.checks = by_last_use(std::mem::take(&mut left.checks)).await;
     }
 
     async fn do_some(&self, left: &mut Left) {
@@ -277,7 +279,8 @@ impl Sessions {
     }
 
     /// Ends live sessions that another node says are over. Their rows are that node's to write.
-    pub(super) fn hear(&self, announced: Announced) {
+    /// Many are looked at in steps, between which others get their turn; what is noted first keeps any from coming back.
+    pub(super) async fn hear(&self, announced: Announced) {
         let now = self.now();
         match announced {
             Announced::Ended(key, ended) => {
@@ -293,12 +296,16 @@ impl Sessions {
                 for whose in &whose {
                     self.ended.note_revoked(whose.clone(), before, now);
                 }
-                let hit = |session: &&Arc<Session>| {
-                    session.opened() <= before.before && whose.iter().any(|whose| is_of(session, whose))
-                };
-                let hit: Vec<_> = self.live.pin().values().filter(hit).cloned().collect();
-                for session in hit {
-                    self.cut_off(&session, "revoked");
+                let mut at = Some(0);
+                while let Some(start) = at {
+                    let (some, next) = self.places.from(start, AT_A_STEP);
+                    for session in some {
+                        if session.opened() <= before.before && whose.iter().any(|whose| is_of(&session, whose)) {
+                            self.cut_off(&session, "revoked");
+                        }
+                    }
+                    at = next;
+                    tokio::task::yield_now().await;
                 }
             }
             Announced::Grant(grant) => {
@@ -336,6 +343,20 @@ fn is_of(session: &Session, whose: &Whose) -> bool {
         Whose::Owner(owner) => session.owner().is_hex(owner),
         Whose::Endpoint(endpoint) => session.endpoint().path() == endpoint,
     }
+}
+
+/// In the order of their last use. Where they are many nobody waits while they are sorted.
+async fn by_last_use(mut sessions: Vec<Arc<Session>>) -> Vec<Arc<Session>> {
+    if sessions.len() <= SORTED_AT_ONCE {
+        sessions.sort_by_cached_key(|session| session.last_used());
+        return sessions;
+    }
+    let sorting = tokio::task::spawn_blocking(move || {
+        sessions.sort_by_cached_key(|session| session.last_used());
+        sessions
+    });
+    // It cannot panic; were it stopped with the runtime, nothing would be left to do.
+    sorting.await.unwrap_or_default()
 }
 
 /// The last few.

@@ -1,5 +1,6 @@
 //! Ending many sessions at once, and what an administrator sees.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use hawser_gateway::Selection;
@@ -120,4 +121,69 @@ async fn many_sessions_are_listed_page_by_page() {
     }
     assert_eq!((seen.len(), after), (25, None));
     assert!(node.gateway.list_sessions(None, Some("no cursor"), 4).await.is_err());
+}
+
+/// Before or after is a matter of what the node knows, not of the second: by whatever clock, what was open is over and stays over,
+/// and what is opened by who has heard of it stands, everywhere.
+#[tokio::test(start_paused = true)]
+async fn what_was_open_is_over_and_what_is_opened_afterwards_stands_by_whatever_clock() {
+    for ahead in [-4, 0, 4] {
+        for selection in [Selection::Owner(World::principal("alice")), Selection::Endpoint(PATH.to_owned())] {
+            let world = World::new();
+            let (revoking, other) = (world.node().await, world.node_ahead(ahead).await);
+            let open = [world.open(&revoking, "alice").await, world.open(&other, "alice").await];
+            revoking.gateway.revoke_sessions(&selection, "test").await.unwrap();
+            let late = world.node().await;
+            for session in &open {
+                for node in [&revoking, &other, &late] {
+                    assert!(world.until_refused(node, "alice", session).await <= STALE_MAX, "{ahead}");
+                }
+            }
+            // In the same second still.
+            let anew = [world.open(&revoking, "alice").await, world.open(&other, "alice").await];
+            let latest = world.node_ahead(-ahead).await;
+            world.settle().await;
+            for session in &anew {
+                for node in [&revoking, &other, &late, &latest] {
+                    assert_eq!(world.ping(node, "alice", session).await, StatusCode::OK, "{ahead}");
+                }
+            }
+            world.store.flush();
+            world.settle().await;
+            for session in &open {
+                assert_eq!(world.ping(&world.node().await, "alice", session).await, StatusCode::NOT_FOUND, "{ahead}");
+            }
+        }
+    }
+}
+
+/// How often others got their turn while this was done.
+async fn turns(work: impl Future) -> usize {
+    let (mut work, mut turns) = (std::pin::pin!(work), 0);
+    std::future::poll_fn(|context| {
+        let done = work.as_mut().poll(context).is_ready();
+        turns += usize::from(!done);
+        if done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    turns
+}
+
+/// However many sessions a node or the store holds, looking through them keeps nobody waiting.
+#[tokio::test(start_paused = true)]
+async fn others_get_their_turn_while_many_sessions_are_looked_through() {
+    let world = World::new();
+    let (here, there) = (world.node().await, world.node().await);
+    for number in 0..3000 {
+        world.open(&here, &format!("bob-{}", number / 100)).await;
+    }
+    let alice = Selection::Owner(World::principal("alice"));
+    // What is held here, in steps of 512, and the rows, in pages of 1000.
+    assert!(turns(here.gateway.revoke_sessions(&alice, "test")).await >= 8);
+    assert!(turns(there.gateway.revoke_sessions(&alice, "test")).await >= 3);
+    assert!(turns(there.gateway.list_sessions(Some(&alice), None, 100)).await >= 15);
+    let all = Selection::Endpoint(PATH.to_owned());
+    assert!(turns(there.gateway.revoke_sessions(&all, "test")).await >= 3);
+    world.settle().await;
+    assert!(here.gateway.list_sessions(None, None, 1000).await.unwrap().sessions.is_empty());
 }

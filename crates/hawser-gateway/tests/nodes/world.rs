@@ -80,9 +80,10 @@ impl World {
         self.now.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
-    fn clock(&self) -> Clock {
+    /// A clock that is ahead of the true time by so many seconds, or behind.
+    fn clock(&self, ahead: i64) -> Clock {
         let now = Arc::clone(&self.now);
-        Arc::new(move || Timestamp::from_seconds(now.load(Ordering::SeqCst)))
+        Arc::new(move || Timestamp::from_seconds(now.load(Ordering::SeqCst).saturating_add_signed(ahead)))
     }
 
     /// One more node, which knows nothing but the key ring and the store.
@@ -92,6 +93,15 @@ impl World {
 
     /// The same with room for so many sessions.
     pub(crate) async fn node_of(&self, total: usize) -> Node {
+        self.node_with(total, 0).await
+    }
+
+    /// One more node, whose clock is ahead of the others' by so many seconds, or behind.
+    pub(crate) async fn node_ahead(&self, ahead: i64) -> Node {
+        self.node_with(10_000, ahead).await
+    }
+
+    async fn node_with(&self, total: usize, ahead: i64) -> Node {
         let jwks_uri = Some(Url::parse("https://issuer.example/keys").unwrap());
         let issuer = ExternalIssuer { jwks_uri, ..ExternalIssuer::new(ISSUER) };
         let identity = IdentityConfig { issuers: vec![issuer], ..IdentityConfig::default() };
@@ -111,11 +121,11 @@ impl World {
             ..GatewayConfig::default()
         };
         let dependencies = GatewayDependencies {
-            authenticator: Arc::new(Authenticator::new(identity, None, self.clock(), fetch).unwrap()),
+            authenticator: Arc::new(Authenticator::new(identity, None, self.clock(ahead), fetch).unwrap()),
             grants: None,
             ring: Arc::new(KeyRing::try_from(&self.ring).unwrap()),
             store: Arc::clone(&self.store) as _,
-            clock: self.clock(),
+            clock: self.clock(ahead),
             entropy: Arc::new(SystemEntropy::new()),
         };
         let gateway = Gateway::new(config, dependencies).unwrap();

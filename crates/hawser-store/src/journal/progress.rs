@@ -90,7 +90,7 @@ impl Progress {
         // Nobody was given these numbers yet.
         self.ahead.retain(|number| *number <= current);
         // Those ahead as well: their numbers may have been given again.
-        Look::Read((seen + 1..=current).collect())
+        Look::Read((seen..current).filter_map(|before| before.checked_add(1)).collect())
     }
 
     /// The last number that is done with, if its row can be compared with what was told: a store that lost its latest rows gives

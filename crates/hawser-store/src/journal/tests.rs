@@ -197,6 +197,53 @@ async fn a_counter_that_is_none_is_replaced() {
     }
 }
 
+/// Whoever can write to the store can write any number: it costs one look at everything, and nobody is silenced or kept busy.
+#[tokio::test(start_paused = true)]
+async fn a_forged_counter_is_told_as_missed_once_and_then_all_goes_on() {
+    let ahead = first_number(SystemTime::now()) + (1 << 50);
+    for forged in [u64::MAX, u64::MAX - 1, NUMBER_MAX + 1, NUMBER_MAX, 1 << 63, ahead, FIRST_NUMBER_MIN] {
+        let store = FaultyStore::shared();
+        let (here, there) = journals(&store);
+        let mut follower = there.follow().await;
+        here.announce("before".into()).await.unwrap();
+        assert_eq!(told_in_time(&mut follower).await, message("before"));
+        store.put(&here.row("number").unwrap(), forged.to_string().into(), None).await.unwrap();
+        assert_eq!(told_in_time(&mut follower).await, Told::Missed, "{forged}");
+        silent(&mut follower).await;
+        let mut late = there.follow().await;
+        for text in ["one", "two"] {
+            here.announce(text.into()).await.unwrap();
+        }
+        for follower in [&mut follower, &mut late] {
+            // Where the counter has to begin anew, everything is looked at once more, and no more than that.
+            let mut told = Vec::new();
+            while let Ok(next) = tokio::time::timeout(STALE_MAX * 4, follower.next()).await {
+                told.push(next.unwrap());
+            }
+            let missed = told.extract_if(.., |told| *told == Told::Missed).count();
+            assert!(missed <= 1, "{forged}: {missed} times");
+            assert_eq!(told, [message("one"), message("two")], "{forged}");
+        }
+        store.lose_messages(true);
+        here.announce("kept".into()).await.unwrap();
+        for follower in [&mut follower, &mut late] {
+            assert_eq!(told_in_time(follower).await, message("kept"), "{forged}");
+        }
+        silent(&mut follower).await;
+    }
+}
+
+#[test]
+fn no_counter_makes_a_follower_read_without_end() {
+    for forged in [0, 1, FIRST_NUMBER_MIN, 1 << 62, u64::MAX] {
+        let mut progress = Progress::default();
+        progress.begin_at(FIRST_NUMBER_MIN + 1);
+        let first = progress.look(forged);
+        assert!(matches!(first, Look::Missed | Look::Read(_)));
+        assert_eq!(progress.look(forged), Look::Read(Vec::new()), "{forged}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn frames_that_are_none_are_told_as_missed_and_forged_numbers_silence_nobody() {
     let store = FaultyStore::shared();
