@@ -13,6 +13,8 @@ use crate::report::Finding;
 use crate::workspace::Workspace;
 
 const INSTALL_LIMIT: Duration = Duration::from_mins(15);
+/// How long a program may take to say what it is.
+const LOOK_LIMIT: Duration = Duration::from_mins(1);
 /// The files under `tests/real/` that decide what is installed.
 const PINS: [&str; 3] = ["package.json", "package-lock.json", "requirements.txt"];
 
@@ -28,14 +30,21 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Finding> {
         install_npm(workspace, &parts.join("node"))?;
         install_python(workspace, &parts.join("python"))
     })?;
+    // A stamp outlives what it stands for: a folder that was moved, an interpreter that the machine replaced or removed.
+    let venv = parts.join("python");
+    let mended = !packages && !python_works(&venv);
+    if mended {
+        install_python(workspace, &venv)?;
+    }
     let servers = install_unless(&parts.join("servers-installed"), &read_pins(workspace, &[SERVER_PINS])?, || {
         install_valkey(workspace, &parts)?;
         install_redis(&parts)
     })?;
-    Ok(Finding::passed(match (packages, servers) {
-        (false, false) => "already installed as pinned",
-        (true, false) => "installed from npm and PyPI",
-        (_, true) => "installed, with Valkey and Redis",
+    Ok(Finding::passed(match (packages, mended, servers) {
+        (false, false, false) => "already installed as pinned",
+        (false, true, false) => "installed from PyPI again: what was there did not run",
+        (true, _, false) => "installed from npm and PyPI",
+        (_, _, true) => "installed, with Valkey and Redis",
     }))
 }
 
@@ -95,6 +104,15 @@ fn install_python(workspace: &Workspace, venv: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether the interpreter runs and has its packages, and so does a program among them, whose first line names the interpreter.
+fn python_works(venv: &Path) -> bool {
+    let runs = |name: &str, arguments: &[&str]| {
+        exec::run_quietly(Command::new(venv.join("bin").join(name)).args(arguments), LOOK_LIMIT)
+            .is_ok_and(|outcome| outcome.success)
+    };
+    runs("python", &["-c", "import mcp, fastmcp"]) && runs("mcp-server-time", &["--help"])
+}
+
 /// Valkey, into a folder of its own.
 fn install_valkey(workspace: &Workspace, parts: &Path) -> Result<()> {
     exec::check(
@@ -138,3 +156,40 @@ fn install_redis(parts: &Path) -> Result<()> {
 }
 
 const SUITABLE_PYTHON: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn write(venv: &Path, name: &str, text: &str) -> Result<()> {
+        let path = venv.join("bin").join(name);
+        fs::write(&path, text)?;
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
+    }
+
+    #[test]
+    fn an_environment_works_if_its_interpreter_and_its_programs_run() -> Result<()> {
+        const WORKS: &str = "#!/bin/sh\nexit 0\n";
+        const FAILS: &str = "#!/bin/sh\nexit 1\n";
+        const OF_NOWHERE: &str = "#!/nonexistent/python\n";
+        let folder = tempfile::tempdir()?;
+        let venv = folder.path();
+        assert!(!python_works(venv), "nothing is there");
+        fs::create_dir(venv.join("bin"))?;
+        for (python, program, works) in [
+            (WORKS, WORKS, true),
+            (FAILS, WORKS, false),
+            (OF_NOWHERE, WORKS, false),
+            (WORKS, FAILS, false),
+            (WORKS, OF_NOWHERE, false),
+        ] {
+            write(venv, "python", python)?;
+            write(venv, "mcp-server-time", program)?;
+            assert_eq!(python_works(venv), works, "{python:?}, {program:?}");
+        }
+        Ok(())
+    }
+}

@@ -93,6 +93,11 @@ struct Inner {
 }
 
 impl Gateway {
+    /// This node's name: another each time that it starts.
+    pub fn node(&self) -> NodeName {
+        self.0.sessions.nodes().here()
+    }
+
     /// Builds the gateway. Nothing is connected before [`Gateway::start`].
     pub fn new(config: GatewayConfig, dependencies: GatewayDependencies) -> Result<Self, GatewayError> {
         let mut endpoints = Vec::with_capacity(config.endpoints.len());

@@ -218,6 +218,7 @@ async fn over_tcp_only_the_token_opens_and_clients_find_nothing_of_it() -> Resul
     ensure!(get(format!("{admin}/readyz"), None).await?.0 == 200);
     let (status, node) = get(format!("{admin}/v1/node"), Some(TOKEN)).await?;
     ensure!(status == 200 && node["status"] == "ready" && node["store_reachable"] == true, "{node}");
+    ensure!(node["node"].as_str().is_some_and(|name| name.len() == 16), "{node}");
     ensure!(node["store"] == "file" && node["sessions_live"] == 0 && node["calls"] == 0, "{node}");
     // The public listener knows nothing of it.
     ensure!(get(format!("{}/v1/node", gateway.url()), Some(TOKEN)).await?.0 == 404);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hawser_tests::{Capture, Fixture, Gateway, Legacy, Modern, Speaks, TokenIssuer, until};
+use hawser_tests::{Capture, Fixture, Gateway, Legacy, Modern, Nodes, Speaks, TokenIssuer, until};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -285,5 +285,29 @@ async fn logging_out_of_a_browser_ends_the_sessions_of_what_was_granted_in_it() 
     for session in &sessions[2..] {
         ensure!(works(session).await?, "a session of another browser was ended");
     }
+    Ok(())
+}
+
+/// A logout token is good once: what begins with it is carried out, although its issuer hangs up while the store is slow.
+#[tokio::test]
+async fn a_logout_that_has_begun_is_carried_out_though_its_issuer_hangs_up() -> Result<()> {
+    let issuer = TokenIssuer::start().await?;
+    let nodes = Nodes::with(1, Speaks::Legacy, json!({ "auth": { "issuers": [issuer.configuration()] } })).await?;
+    let at = nodes.at(0)?;
+    let token = issuer.access_token("alice", nodes.url().as_str())?;
+    let alice = Legacy::open(&at, Some(&token), json!({}), &nodes.capture).await?.at(&at);
+    ensure!(works(&alice).await?);
+    let logout = issuer.sign("logout+jwt", &issuer.logout_claims("alice", "hung up"))?;
+    // The issuer's keys are known, so that nothing but the store is waited for.
+    let before = issuer.sign("logout+jwt", &issuer.logout_claims("bob", "before"))?;
+    ensure!(log_out(&nodes.nodes[0], &[("logout_token", &before)]).await?.0 == 200);
+    nodes.store.stall()?;
+    let form = [("logout_token", logout.as_str())];
+    let hangs_up = tokio::time::timeout(Duration::from_millis(500), log_out(&nodes.nodes[0], &form)).await;
+    ensure!(hangs_up.is_err(), "the store is not waited for");
+    nodes.store.resume()?;
+    until("the session is over", SOON, async || Ok((!works(&alice).await?).then_some(()))).await?;
+    let again = log_out(&nodes.nodes[0], &[("logout_token", &logout)]).await?;
+    ensure!(again.0 == 400, "the token was not used up: {again:?}");
     Ok(())
 }

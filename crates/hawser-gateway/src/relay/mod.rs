@@ -26,11 +26,14 @@ mod tests;
 mod wire;
 
 use std::collections::HashMap;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture;
 use hawser_owner::{Clock, Entropy, EntropyError, KeyRing};
 use hawser_store::Store;
 use http::Response;
@@ -166,6 +169,18 @@ impl Shared {
     }
 }
 
+/// Waits for something while another thing is done, as far as it gets.
+async fn beside<T>(done: &mut Pin<&mut impl FusedFuture<Output = ()>>, awaited: impl Future<Output = T>) -> T {
+    let mut awaited = pin!(awaited);
+    loop {
+        tokio::select! {
+            biased;
+            it = &mut awaited => return it,
+            () = &mut *done, if !done.is_terminated() => {}
+        }
+    }
+}
+
 impl Relay {
     /// A node with a new name. It can be reached once [`Relay::run`] runs.
     pub fn new(dependencies: RelayDependencies) -> Result<Self, EntropyError> {
@@ -208,11 +223,10 @@ impl Relay {
         self.shared.asked().insert(id, Arc::clone(&asked));
         let answer = Answer::new(id, asked, Arc::clone(&self.shared), place);
 
-        let acknowledged = async {
-            self.send(to, id, &request).await;
-            answer.accepted().await
-        };
-        match tokio::time::timeout(ACKNOWLEDGED_WITHIN, acknowledged).await {
+        // The other node says that it is there when the first letter has come; the rest may take longer.
+        let mut sending = pin!(self.send(to, id, &request).fuse());
+        let acknowledged = beside(&mut sending, tokio::time::timeout(ACKNOWLEDGED_WITHIN, answer.accepted())).await;
+        match acknowledged {
             Ok(Ok(())) => {}
             Ok(Err(Break::Unsent)) => return Err(NotReached::Store(to)),
             Ok(Err(_)) => return Err(NotReached::Busy(to)),
@@ -225,7 +239,7 @@ impl Relay {
                 });
             }
         }
-        answer.response().await.map_err(|reason| {
+        beside(&mut sending, answer.response()).await.map_err(|reason| {
             debug!(node = %to, ?reason, "a relayed request was lost");
             NotReached::Lost(to)
         })

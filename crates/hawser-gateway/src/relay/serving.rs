@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::chunks::Chunks;
 use super::flow::{Answering, PeerGone, WIDER};
-use super::frame::{ExchangeId, Frame, Piece, Window, Word};
+use super::frame::{ExchangeId, Frame, PART_BYTES_MAX, Piece, Window, Word};
 use super::letter::Channel;
 use super::name::NodeName;
 use super::outbox::Outbox;
 use super::request::Relayed;
 use super::{EXCHANGES_MAX, Serves, Shared, WIDER_MAX};
 
-/// A request of which a part is missing for so long is given up; who sent it does not wait that long.
+/// A request of which the next part is missing for so long is given up.
 const COMING_MAX: Duration = Duration::from_secs(2);
 /// Bytes of requests that have not come whole.
 const COMING_BYTES: usize = 64 * 1024 * 1024;
@@ -111,7 +111,7 @@ impl Serving {
             || exchanges.len() >= EXCHANGES_MAX
             || *coming_bytes + bytes.len() > COMING_BYTES.max(self.request_bytes);
         let mut coming = match exchanges.entry(key) {
-            Entry::Vacant(_) if part != 0 || full => return Part::Refused,
+            Entry::Vacant(_) if part != 0 || full || self.is_too_long(parts) => return Part::Refused,
             Entry::Vacant(_) => Coming { since: now, next: 0, parts, bytes: BytesMut::new() },
             Entry::Occupied(known) if matches!(known.get(), Exchange::Served(_)) => return Part::More,
             Entry::Occupied(known) => match known.remove() {
@@ -126,6 +126,7 @@ impl Serving {
         }
         coming.bytes.extend_from_slice(bytes);
         coming.next += 1;
+        coming.since = now;
         if coming.next < coming.parts {
             *coming_bytes += coming.bytes.len();
             exchanges.insert(key, Exchange::Coming(coming));
@@ -142,7 +143,8 @@ impl Serving {
 
     fn window(&self, key: Key, window: Window) {
         let Some(served) = self.served(key) else {
-            self.say(key, Word::Gone);
+            // Who asks wants to know whether somebody is there, while its request is on its way.
+            self.say(key, if self.is_coming(key) { Word::Accepted } else { Word::Gone });
             return;
         };
         served.lock().window(Instant::now(), window);
@@ -154,6 +156,15 @@ impl Serving {
             Some(served) => served.left.cancel(),
             None => self.lock().remove(key),
         }
+    }
+
+    fn is_coming(&self, key: Key) -> bool {
+        matches!(self.lock().exchanges.get(&key), Some(Exchange::Coming(_)))
+    }
+
+    /// Whether a request of so many parts, all full but the last, is longer than one may be.
+    fn is_too_long(&self, parts: u16) -> bool {
+        usize::from(parts.saturating_sub(1)).saturating_mul(PART_BYTES_MAX) > self.request_bytes
     }
 
     fn served(&self, key: Key) -> Option<Arc<Served>> {
@@ -252,7 +263,8 @@ impl Requests {
     fn request(&mut self, key: Key, part: u16, parts: u16, bytes: &Bytes) {
         while self.tasks.try_join_next().is_some() {}
         let (bytes, served) = match self.shared.serving.part(key, part, parts, bytes) {
-            Part::More => return,
+            // Said of each part: who sends a large one hears that somebody is there, however long the rest takes.
+            Part::More => return self.shared.serving.say(key, Word::Accepted),
             Part::Refused => return self.shared.serving.say(key, Word::Gone),
             Part::Whole(bytes, served) => (bytes, served),
         };

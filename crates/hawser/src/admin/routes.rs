@@ -41,6 +41,7 @@ async fn probe(State(administered): State<Administered>, method: Method, uri: Ur
 
 async fn node(State(administered): State<Administered>) -> Response {
     let info = NodeInfo {
+        node: administered.gateway.node().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         status: administered.health.phase().as_str().to_owned(),
         uptime_seconds: administered.started.elapsed().as_secs(),

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 /// `GET /v1/node`
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NodeInfo {
+    /// Its name in the logs of other nodes: another each time that it starts.
+    pub(crate) node: String,
     pub(crate) version: String,
     /// `starting`, `ready` or `draining`.
     pub(crate) status: String,

@@ -13,9 +13,10 @@ use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::world::{World, body_of, read, request, stream_request};
+use super::world::{Fate, SLOW, World, body_of, read, request, stream_request};
 use crate::relay::flow::{WIDER, WINDOW};
 use crate::relay::frame::{PART_BYTES_MAX, PIECE_BYTES_MAX};
+use crate::relay::letter::Channel;
 use crate::relay::{EXCHANGES_MAX, NodeName, NotReached, Relayed};
 use crate::reply::{self, Body, BrokenAnswer};
 
@@ -102,6 +103,42 @@ async fn a_large_request_travels_in_parts() {
     let length = body.len().to_string();
     let response = here.relay.forward(there.name(), request(body)).await.unwrap();
     assert_eq!(read(response).await.unwrap(), length);
+}
+
+/// It is taken as soon as its first letter has come: that more of it takes longer than the node may take to say so is no reason to
+/// give it up.
+#[tokio::test(start_paused = true)]
+async fn a_large_request_travels_over_a_slow_store() {
+    let world = World::new();
+    let there = world.node(|request| async move { text(body_of(request).await.len().to_string()) }).await;
+    let here = world.asker().await;
+    let channel = Channel::Node(there.name()).name();
+    world.store.misbehave(move |_, to| if to == channel { Fate::IsSlow } else { Fate::Comes });
+    let body = vec![b'x'; 4 << 20];
+    let (length, begun) = (body.len().to_string(), Instant::now());
+    let response = here.relay.forward(there.name(), request(body)).await.unwrap();
+    assert_eq!(read(response).await.unwrap(), length);
+    assert!(begun.elapsed() > 4 * SLOW, "it was not slow: {:?}", begun.elapsed());
+}
+
+/// A part that is lost, or a sender that stops in the middle, leaves nothing behind and is not waited for long.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_come_whole_is_given_up() {
+    for lost in 1..4 {
+        let world = World::new();
+        let there = world.asker().await;
+        let here = world.asker().await;
+        let channel = Channel::Node(there.name()).name();
+        let letters = AtomicUsize::new(0);
+        world.store.misbehave(move |_, to| {
+            let is_lost = to == channel && letters.fetch_add(1, Ordering::Relaxed) == lost;
+            if is_lost { Fate::IsLost } else { Fate::Comes }
+        });
+        let begun = Instant::now();
+        let broken = here.relay.forward(there.name(), request(vec![b'x'; 4 << 20])).await;
+        assert!(matches!(broken.unwrap_err(), NotReached::Lost(_) | NotReached::Busy(_)), "so it is brought again");
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

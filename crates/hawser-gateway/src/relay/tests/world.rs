@@ -19,6 +19,9 @@ use crate::relay::letter::{Channel, Writer};
 use crate::relay::{Hears, NodeName, Relay, RelayDependencies, Relayed, Serves};
 use crate::reply::{Body, BrokenAnswer};
 
+/// How long a store takes that is slow.
+pub(super) const SLOW: Duration = Duration::from_millis(900);
+
 /// What becomes of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -27,6 +30,8 @@ pub(super) enum Fate {
     ComesTwice,
     /// Until it is said that what is late comes.
     IsLate,
+    /// After [`SLOW`].
+    IsSlow,
     Fails,
 }
 
@@ -114,6 +119,10 @@ impl Store for SharedStore {
             Fate::IsLate => {
                 self.late.lock().unwrap().push((channel.to_owned(), message));
                 Ok(())
+            }
+            Fate::IsSlow => {
+                tokio::time::sleep(SLOW).await;
+                self.memory.publish(channel, message).await
             }
             Fate::Fails => Err(Unavailable { reason: "told to".to_owned() }.into()),
         }
