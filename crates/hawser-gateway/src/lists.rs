@@ -4,6 +4,7 @@
 //! of it as well ([`merged`]). A list costs its backend something only when it is not known or not good any more.
 
 mod cache;
+mod contents;
 mod cursor;
 mod fetch;
 mod merged;
@@ -109,7 +110,7 @@ async fn listed_as(session: &Arc<Session>, kind: ListKind, digest: ListDigest) -
 
 fn merged(session: &Session, kind: ListKind, shares: &[Share]) -> Listed {
     let endpoint = session.endpoint();
-    let ids = shares.iter().map(|share| (share.backend, share.part.id)).collect();
+    let ids = shares.iter().map(|share| (share.backend, share.part.id())).collect();
     let place = (endpoint.id(), session.local_owner());
     let to = session.revision();
     let list = endpoint.lists().merged(place, kind, to, ids, || {

@@ -16,6 +16,7 @@ use hawser_catalog::ResourceIndex;
 use hawser_mcp::{ListKind, Revision};
 use hawser_owner::{EndpointId, LocalOwner};
 
+use super::contents::{Content, ContentName, Contents};
 use super::merged::MergedList;
 use super::part::{Fetched, Part};
 use super::shelf::{Amount, Bounds, Shelf};
@@ -103,6 +104,7 @@ pub(crate) struct ListCache {
 #[derive(Debug)]
 struct State {
     kept: Shelf<Key, Kept>,
+    contents: Contents,
     flights: HashMap<PartKey, Weak<Flight>>,
     /// The lists that were for everyone when they were read last, whatever their view.
     for_everyone: HashSet<Topic>,
@@ -113,6 +115,19 @@ struct State {
 struct Flight {
     last: tokio::sync::Mutex<Option<Result<Arc<Part>, BackendError>>>,
     landings: AtomicU64,
+}
+
+impl State {
+    /// Drops what was made of contents that nobody is shown any more.
+    fn forget_unused(&mut self) {
+        let Some(used) = self.contents.in_use() else { return };
+        let of_used = |parts: &PartIds| parts.iter().all(|(_, number)| used.contains(number));
+        self.kept.retain(|key| match key {
+            Key::Part(_) => true,
+            Key::Merged(_, _, _, parts) => of_used(parts),
+            Key::Index(_, resources, templates) => of_used(resources) && of_used(templates),
+        });
+    }
 }
 
 impl Place {
@@ -150,6 +165,7 @@ impl ListCache {
         Self {
             state: Mutex::new(State {
                 kept: Shelf::new(bounds),
+                contents: Contents::default(),
                 flights: HashMap::new(),
                 for_everyone: HashSet::new(),
             }),
@@ -209,9 +225,8 @@ impl ListCache {
     }
 
     fn keep(&self, place: &Place, fetched: Fetched, (everyone, private): (u64, u64)) -> Arc<Part> {
-        let known = self.known(place);
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let mut part = Part::new(place.kind, fetched, known.as_deref(), number, private);
+        let content = self.content(place.kind, &fetched);
+        let mut part = Part::new(place.kind, fetched, content, private);
         let (mine, everyones) = (place.key(place.private()), place.key(Audience::Everyone));
         let (key, other) = if part.is_public() && place.session.is_none() {
             part.as_of = everyone;
@@ -233,7 +248,20 @@ impl ListCache {
             }
         }
         state.kept.insert(Key::Part(key), Kept::Part(Arc::clone(&part)), part.content.bytes, place.owner);
+        state.forget_unused();
         part
+    }
+
+    /// What was read, as it is known already where anybody sees the same.
+    fn content(&self, kind: ListKind, fetched: &Fetched) -> Arc<Content> {
+        let name = ContentName::of(kind, fetched);
+        let known = self.lock().contents.get(&name);
+        known.unwrap_or_else(|| {
+            // Not under the lock: if somebody else takes the same in meanwhile, that one counts.
+            let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+            let content = Content::new(number, kind, &fetched.entries);
+            self.lock().contents.put(name, content)
+        })
     }
 
     /// A backend announced a change: every list that it may concern has to be read anew.

@@ -8,7 +8,8 @@ use hawser_mcp::header::ParamHeaders;
 use hawser_mcp::{Era, ListKind, Members, RawJson, Revision, translate};
 use tracing::{debug, warn};
 
-use super::part::{ENTRY_OVERHEAD, Part};
+use super::contents::ENTRY_OVERHEAD;
+use super::part::Part;
 
 /// Names a list by its content: the same on every node, and another as soon as anything is.
 pub(crate) type ListDigest = [u8; 16];

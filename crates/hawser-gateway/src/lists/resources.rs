@@ -36,7 +36,7 @@ pub(crate) async fn route_resource(session: &Arc<Session>, uri: &str) -> Vec<usi
 }
 
 fn index(session: &Session, resources: &[Share], templates: &[Share]) -> Arc<ResourceIndex> {
-    let ids = |shares: &[Share]| shares.iter().map(|share| (share.backend, share.part.id)).collect();
+    let ids = |shares: &[Share]| shares.iter().map(|share| (share.backend, share.part.id())).collect();
     let bytes = resources.iter().chain(templates).map(|share| share.part.content.bytes).sum();
     let entries = |shares: &[Share]| -> Vec<_> {
         shares.iter().map(|share| (share.backend, Arc::clone(&share.part.content))).collect()

@@ -95,6 +95,19 @@ impl<K: Clone + Eq + Hash, V> Shelf<K, V> {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Forgets all but these.
+    pub(crate) fn retain(&mut self, these: impl Fn(&K) -> bool) {
+        let others: Vec<_> = self.items.keys().filter(|key| !these(key)).cloned().collect();
+        for key in others {
+            self.remove(&key);
+        }
+    }
+
     fn make_room(&mut self, owner: LocalOwner) {
         if self.owners.get(&owner).is_some_and(|share| share.exceeds(self.bounds.per_owner)) {
             let bound = self.bounds.per_owner.with_headroom();
