@@ -430,7 +430,8 @@ impl Legacy {
             if asked.attempt.result().is_some() && list == lists::TOOLS {
                 session.list(begun);
             }
-            self.settle(Op::List, session, None, &asked, |_| list.complete(&names));
+            // A node that has just started knows nothing yet of a backend that is down.
+            self.settle(Op::List, session, list.missing(&names), &asked, |_| list.complete(&names));
             return;
         }
     }

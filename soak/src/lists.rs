@@ -34,14 +34,14 @@ impl List {
 
     /// Whether these are all names.
     pub(crate) fn complete(self, names: &[String]) -> bool {
-        let has = |name: String| names.contains(&name);
-        match self.member {
-            "tools" => BACKENDS.iter().all(|backend| has(format!("{backend}_test_side_effects"))),
-            _ => {
-                names.iter().filter(|name| name.starts_with("many_")).count() == PROMPTS
-                    && BACKENDS.iter().all(|backend| has(format!("{backend}_test_simple_prompt")))
-            }
-        }
+        let others = names.iter().filter(|name| name.starts_with("many_")).count();
+        self.missing(names).is_none() && (self.member == "tools" || others == PROMPTS)
+    }
+
+    /// A backend whose entries are not among these names.
+    pub(crate) fn missing(self, names: &[String]) -> Option<usize> {
+        let known = if self.member == "tools" { "test_side_effects" } else { "test_simple_prompt" };
+        BACKENDS.iter().position(|backend| !names.iter().any(|name| *name == format!("{backend}_{known}")))
     }
 
     pub(crate) fn cursor(self, modern: bool, cursor: &str) -> Cursor {

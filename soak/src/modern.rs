@@ -165,7 +165,7 @@ impl Modern {
                 cursor = Some(next);
                 continue;
             }
-            self.settle(Op::List, None, &attempt, &token, |_| list.complete(&names));
+            self.settle(Op::List, list.missing(&names), &attempt, &token, |_| list.complete(&names));
             return;
         }
     }
