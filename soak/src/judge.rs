@@ -56,6 +56,12 @@ pub(crate) fn judge(attempt: &Attempt, circumstances: Circumstances, timeline: &
         None => Verdict::Lost(format!("{what}, with nothing wrong that explains it")),
     };
     match &attempt.end {
+        // An error that names the backend is the backend's, whatever else goes on.
+        End::Response(response)
+            if shown(response).contains("backend `") && cause(&[]) == Some(Cause::BackendRestarted) =>
+        {
+            Verdict::LostCleanly(Cause::BackendRestarted, format!("error: {}", shown(response)))
+        }
         End::Response(response) if response.get("error").is_some() => cleanly(&format!("error: {}", shown(response))),
         End::Response(response) => cleanly(&format!("another result: {}", shown(response))),
         End::Status { status: 401, .. } if token_ends <= attempt.ended => Verdict::Retried(Retry::Unauthorized),

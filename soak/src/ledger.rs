@@ -56,6 +56,12 @@ impl Classes {
         self.lost_cleanly.values().sum()
     }
 
+    /// What was lost although every process that had to do with it went on or ended in order, and the store forgot no login.
+    pub(crate) fn lost_without_a_kill(&self) -> u64 {
+        let excused = [Cause::NodeKilled, Cause::BackendRestarted, Cause::LoginForgotten];
+        self.lost_cleanly.iter().filter(|(cause, _)| !excused.contains(cause)).map(|(_, count)| count).sum()
+    }
+
     fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.succeeded += other.succeeded;

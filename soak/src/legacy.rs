@@ -417,7 +417,7 @@ impl Legacy {
     }
 
     async fn list(&self, session: &Arc<Session>, list: List) {
-        let (mut cursor, mut names, begun) = (None::<String>, Vec::new(), Instant::now());
+        let (mut cursor, mut names, begun, mut again) = (None::<String>, Vec::new(), Instant::now(), false);
         loop {
             let params = cursor.as_ref().map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
             let asked = self.ask(session, list.method, &params, &Manner::default()).await;
@@ -431,6 +431,11 @@ impl Legacy {
                 session.list(begun);
             }
             // A node that has just started knows nothing yet of a backend that is down.
+            let changed = cursor.is_some() && lists::has_changed(&asked.attempt);
+            if changed && !std::mem::replace(&mut again, true) {
+                (cursor, names) = (None, Vec::new());
+                continue;
+            }
             self.settle(Op::List, session, list.missing(&names), &asked, |_| list.complete(&names));
             return;
         }

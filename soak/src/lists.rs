@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::catalogue::PROMPTS;
+use crate::exchange::{Attempt, End};
 use crate::loot::Cursor;
 use crate::random::Random;
 use crate::world::BACKENDS;
@@ -20,6 +21,11 @@ const PAGED: List = List { method: "prompts/list", member: "prompts" };
 /// One of them.
 pub(crate) fn choose(random: &mut Random) -> List {
     if random.chance(50) { TOOLS } else { PAGED }
+}
+
+/// Whether a cursor is of a list that is another by now: its client starts again, as it is told.
+pub(crate) fn has_changed(attempt: &Attempt) -> bool {
+    matches!(&attempt.end, End::Response(response) if response["error"]["code"] == -32602)
 }
 
 impl List {

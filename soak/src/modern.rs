@@ -153,7 +153,7 @@ impl Modern {
 
     async fn list(&self, random: &mut Random) {
         let list = lists::choose(random);
-        let (mut cursor, mut names) = (None::<String>, Vec::new());
+        let (mut cursor, mut names, mut again) = (None::<String>, Vec::new(), false);
         loop {
             let params = cursor.as_ref().map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
             let mut attempt = Attempt::begin();
@@ -163,6 +163,11 @@ impl Modern {
             if let Some(next) = next {
                 self.world.loot.cursor(list.cursor(true, &next));
                 cursor = Some(next);
+                continue;
+            }
+            let changed = cursor.is_some() && lists::has_changed(&attempt);
+            if changed && !std::mem::replace(&mut again, true) {
+                (cursor, names) = (None, Vec::new());
                 continue;
             }
             self.settle(Op::List, list.missing(&names), &attempt, &token, |_| list.complete(&names));

@@ -91,6 +91,7 @@ impl Report {
                 holds: self.calls.succeeded > 0,
             },
             none("owner calls lost", self.calls.lost),
+            none("owner calls lost cleanly without a killed process", self.calls.lost_without_a_kill()),
             none("sessions lost", count("sessions lost")),
             none("logins lost", count("logins lost")),
             none("streams lost", count("streams lost")),
