@@ -210,8 +210,8 @@ impl Sessions {
         self.closing.load(Ordering::Acquire)
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
-        self.config.store.as_ref()
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.config.store
     }
 
     pub(crate) const fn nodes(&self) -> &Nodes {

@@ -15,6 +15,7 @@ mod input;
 mod listen;
 mod parked;
 mod request_state;
+mod spent;
 mod state;
 mod tasks;
 mod url_elicitation;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hawser_identity::Authenticated;
 use hawser_mcp::{ErrorObject, Members, RawJson, Request, code};
 use hawser_owner::{Refusal, Refused as HandleRefused};
@@ -11,6 +12,7 @@ use tracing::{error, warn};
 use super::ModernCaller;
 use super::answer::Answer;
 use super::request_state::{ANSWERS, RequestDigest, RequestState, Waits};
+use super::spent;
 use crate::audit;
 use crate::claims::hex;
 use crate::endpoint::Endpoint;
@@ -74,11 +76,14 @@ pub(super) fn nonce(caller: &ModernCaller) -> Option<[u8; 16]> {
 pub(super) async fn use_up(caller: &ModernCaller, nonce: &[u8; 16]) -> Result<(), Answer> {
     // A little longer than the state is good for, for clocks that differ.
     let ttl = caller.session().work().parked.patience() + Duration::from_mins(5);
-    let spent: Result<bool, StoreError> = async {
-        let mark = bytes::Bytes::from_static(b"spent");
-        caller.caller.sessions.store().compare_and_set(&row(nonce)?, None, Some(mark), Some(ttl)).await
+    let (sessions, mut mark) = (&caller.caller.sessions, [0; 16]);
+    if sessions.entropy().fill(&mut mark).is_err() {
+        return Err(Answer::unavailable());
     }
-    .await;
+    let spent = match row(nonce) {
+        Ok(row) => spent::spend(sessions.store(), &row, &Bytes::copy_from_slice(&mark), ttl).await,
+        Err(error) => Err(error),
+    };
     match spent {
         Ok(true) => Ok(()),
         Ok(false) => {
