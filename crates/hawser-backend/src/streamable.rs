@@ -2,6 +2,7 @@
 
 mod background;
 mod client;
+mod connections;
 mod flow;
 mod link;
 mod listen;
@@ -10,6 +11,9 @@ mod verdict;
 
 pub(crate) use background::{Background, in_background};
 pub(crate) use client::{HttpClient, NotAccepted, PROTOCOL_VERSION, accept, causes, send_failure};
+#[cfg(feature = "in-process")]
+pub(crate) use connections::Connect;
+pub(crate) use connections::ResponseBody;
 pub(crate) use flow::{HttpFlow, carries_message};
 pub(crate) use link::HttpLink;
 pub(crate) use verdict::{Media, media};

@@ -7,21 +7,20 @@ use hawser_mcp::{SseDecoder, SseEvent};
 use http::HeaderMap;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::link::SseLink;
 use crate::config::BackendConfig;
 use crate::error::BackendError;
 use crate::multiplex::{MessageEnds, Sorter};
 use crate::state::Ending;
-use crate::streamable::{HttpClient, Media, carries_message, causes, media, send_failure};
+use crate::streamable::{HttpClient, Media, ResponseBody, carries_message, causes, media, send_failure};
 
 /// The event that names the address for messages.
 const ENDPOINT: &str = "endpoint";
 
 /// A stream that is open.
 pub(super) struct EventStream {
-    body: Incoming,
+    body: ResponseBody,
     decoder: SseDecoder,
     /// Complete, and not given out yet.
     ready: VecDeque<SseEvent>,

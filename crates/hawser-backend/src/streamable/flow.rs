@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +13,13 @@ use hawser_mcp::{Message, Outcome, Response, SseDecoder, SseEvent};
 use http::header::HeaderValue;
 use http::{Response as HttpResponse, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::ResponseFuture;
+use hyper::body::Body as _;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::background::in_background;
 use super::client::{REFUSAL_BYTES_MAX, causes, send_failure};
+use super::connections::{Responding, ResponseBody};
 use super::link::HttpLink;
 use super::verdict::{Media, Verdict, judge, judge_stateless, media, session_id};
 use crate::error::BackendError;
@@ -83,11 +82,11 @@ pub(super) struct Position {
 
 enum Stage {
     /// Waiting for a response's head.
-    Head { response: Pin<Box<ResponseFuture>>, resumed: bool },
+    Head { response: Responding, resumed: bool },
     /// Reading a body as a whole.
-    Whole { status: StatusCode, body: Incoming, read: BytesMut },
+    Whole { status: StatusCode, body: ResponseBody, read: BytesMut },
     /// Reading a stream.
-    Stream { body: Incoming, decoder: SseDecoder },
+    Stream { body: ResponseBody, decoder: SseDecoder },
     /// Waiting before the stream is taken up again.
     Pause { until: Instant },
     /// Nothing more comes.
@@ -95,12 +94,12 @@ enum Stage {
 }
 
 impl HttpFlow {
-    pub(super) fn new(link: Arc<HttpLink>, id: u64, kind: Kind, response: ResponseFuture) -> Self {
+    pub(super) fn new(link: Arc<HttpLink>, id: u64, kind: Kind, response: Responding) -> Self {
         Self {
             link,
             id,
             kind,
-            stage: Stage::Head { response: Box::pin(response), resumed: false },
+            stage: Stage::Head { response, resumed: false },
             ready: VecDeque::new(),
             position: Position::default(),
             fruitless: 0,
@@ -195,7 +194,7 @@ impl HttpFlow {
             Stage::Pause { until } => {
                 sleep_until(*until).await;
                 let response = self.link.client.get(&self.link.session_headers(), self.position.last_event_id.clone());
-                self.stage = Stage::Head { response: Box::pin(response), resumed: true };
+                self.stage = Stage::Head { response, resumed: true };
                 Ok(())
             }
             Stage::End(error) => Err(error.clone()),
@@ -203,7 +202,7 @@ impl HttpFlow {
     }
 
     /// The head of the answer to the POST.
-    fn answered(&mut self, response: HttpResponse<Incoming>) -> Result<(), BackendError> {
+    fn answered(&mut self, response: HttpResponse<ResponseBody>) -> Result<(), BackendError> {
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
             self.stage = Stage::Whole { status: head.status, body, read: BytesMut::new() };
@@ -236,7 +235,7 @@ impl HttpFlow {
 
     /// The head of the answer to a GET that takes the stream up again. The request has been read, so nothing here may look
     /// as if it had not.
-    fn resumed(&mut self, response: HttpResponse<Incoming>) -> Result<(), BackendError> {
+    fn resumed(&mut self, response: HttpResponse<ResponseBody>) -> Result<(), BackendError> {
         let (head, body) = response.into_parts();
         if head.status.is_success() && media(&head.headers) == Media::EventStream {
             self.stream(body);
@@ -251,7 +250,7 @@ impl HttpFlow {
         Err(self.lost(&format!("the stream broke and was not taken up again (HTTP status {})", head.status.as_u16())))
     }
 
-    fn stream(&mut self, body: Incoming) {
+    fn stream(&mut self, body: ResponseBody) {
         self.stage = Stage::Stream { body, decoder: SseDecoder::new(self.link.config.message_bytes_max) };
     }
 
@@ -385,7 +384,7 @@ pub(crate) fn carries_message(event: &SseEvent) -> bool {
 }
 
 /// Reads the end of a finished stream, which usually is on its way already, so that the connection can be used again.
-fn linger(mut body: Incoming) {
+fn linger(mut body: ResponseBody) {
     if body.is_end_stream() {
         return;
     }

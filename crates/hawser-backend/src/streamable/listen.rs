@@ -7,10 +7,10 @@ use bytes::Bytes;
 use hawser_mcp::{Message, SseDecoder, SseEvent, method};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::sleep;
 
 use super::client::causes;
+use super::connections::ResponseBody;
 use super::flow::{Position, carries_message};
 use super::link::HttpLink;
 use super::verdict::{Media, Verdict, judge, media};
@@ -90,7 +90,7 @@ async fn stream_once(link: &Arc<HttpLink>, position: &mut Position) -> End {
     End::Final
 }
 
-async fn read(link: &Arc<HttpLink>, position: &mut Position, mut body: Incoming) -> End {
+async fn read(link: &Arc<HttpLink>, position: &mut Position, mut body: ResponseBody) -> End {
     let mut decoder = SseDecoder::new(link.config.message_bytes_max);
     let mut fruitful = false;
     while let Some(Ok(frame)) = body.frame().await {
