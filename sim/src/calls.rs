@@ -7,7 +7,8 @@
 //! 2. A call that only a stranger asked for is never done, and no stranger answers what an owner was asked.
 //! 3. One session with a backend serves one owner.
 //! 4. An owner who is told that a call is done is told of that call, and it is.
-//! 5. While all is well, calls are done: an error, or a call that is lost, needs a reason.
+//! 5. While all is well, calls are done: an error, or a call that is lost, needs a reason. That a node is restarted in order is one
+//!    for calls that wait for their clients, and for new ones that it refuses; others are finished first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,8 @@ struct State {
     /// Whose calls a session with a backend has seen.
     owners: BTreeMap<String, usize>,
     disturbed: Instant,
+    /// When a node was last restarted in order.
+    drained: Option<Instant>,
     counts: Counts,
     /// What strangers with a stolen state are told.
     refusals: BTreeSet<String>,
@@ -47,6 +50,8 @@ struct Call {
     began: Instant,
     done: u32,
     told: u32,
+    /// It wants to know something first.
+    asks: bool,
     /// Only the store knows whether it has gone on after it asked.
     in_store: bool,
     /// The store has forgotten that.
@@ -82,6 +87,7 @@ impl Calls {
             calls: Vec::new(),
             owners: BTreeMap::new(),
             disturbed: Instant::now(),
+            drained: None,
             counts: Counts::default(),
             refusals: BTreeSet::new(),
         };
@@ -100,10 +106,10 @@ impl Calls {
 
     /// A call that this owner may make; `None` for one that must never be done. `in_store`: only the store will know whether it has
     /// gone on after it asked.
-    pub fn begin(&self, owner: Option<usize>, in_store: bool) -> u64 {
+    pub fn begin(&self, owner: Option<usize>, tool: &str, in_store: bool) -> u64 {
         let mut state = self.lock();
-        let began = Instant::now();
-        state.calls.push(Call { owner, began, done: 0, told: 0, in_store, forgotten: false });
+        let (began, asks) = (Instant::now(), tool.ends_with("ask"));
+        state.calls.push(Call { owner, began, done: 0, told: 0, asks, in_store, forgotten: false });
         state.calls.len() as u64 - 1
     }
 
@@ -116,6 +122,19 @@ impl Calls {
     /// Something is wrong in the world, or just was.
     pub fn disturb(&self) {
         self.lock().disturbed = Instant::now();
+    }
+
+    /// A node stops, or has stopped, in order: it takes nothing new, and calls that wait for their clients end with it.
+    pub fn drains(&self) {
+        self.lock().drained = Some(Instant::now());
+    }
+
+    /// Whether what came of a call is the doing of a node that was restarted in order.
+    fn is_drained(&self, call: u64, ended: &Ended) -> bool {
+        let asks = self.change(call, |call| call.asks).unwrap_or(true);
+        let (drained, began) = (self.lock().drained, self.began(call));
+        let drained = drained.is_some_and(|drained| began < drained + SETTLED);
+        drained && (asks || *ended == Ended::Refused(503))
     }
 
     /// Whether all has been well since then.
@@ -170,7 +189,7 @@ impl Calls {
             Ended::Lost => counts(|counts| counts.calls_lost += 1),
             _ => counts(|counts| counts.calls_failed += 1),
         }
-        if owed.is_some_and(|since| self.undisturbed_since(since)) {
+        if owed.is_some_and(|since| self.undisturbed_since(since)) && !self.is_drained(call, ended) {
             self.trace.broken(&format!("{what} of call {call} came to nothing while all was well: {}", shown(ended)));
         }
     }

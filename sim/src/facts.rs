@@ -13,6 +13,8 @@
 //!    the store may go on serving what the seal proves: the price of serving in an outage.
 //! 4. A store that was flushed has forgotten who ended. Of those whose end was asked for before, only the node that ended them is judged.
 //! 5. Nothing takes longer than a minute.
+//! 6. Revoking ends what was opened before it like ending each; what was opened about that time may be over or not.
+//! 7. A key that only opens loses nobody a session. When it is removed, every node refuses what was sealed under it.
 //!
 //! An end counts as known when the gateway has confirmed it. From the moment that somebody asks for it until then, and for
 //! ever if the answer was lost or was a 503, the session may be over or not, and both answers are right.
@@ -22,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hawser_owner::KeyId;
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -39,6 +42,11 @@ const OWED: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(15);
 /// How long a node may take to find out what it has missed, from when it reaches the store again.
 const RECOVERY: Duration = Duration::from_secs(2);
+
+/// How much the clocks of nodes differ, and time that is counted in seconds.
+const SKEW: Duration = Duration::from_secs(5);
+/// After this time every node has looked at the file of keys.
+const LOOKED_AT: Duration = Duration::from_secs(3);
 
 /// What is known of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +81,10 @@ pub struct SessionFacts {
     /// The same, without the last moment: what was just used may not be known to all yet.
     noted_before: Instant,
     known: Known,
+    /// The keys that it may be sealed under.
+    keys: Vec<KeyId>,
+    /// When none of them was there any more.
+    unsealed: Option<Instant>,
 }
 
 /// Where and when something was asked.
@@ -100,6 +112,25 @@ struct State {
     sessions: Vec<SessionFacts>,
     refusal: Option<Bytes>,
     counts: Counts,
+    revocations: Vec<Revocation>,
+    /// The starts of nodes that take nothing new.
+    draining: BTreeSet<(usize, u64)>,
+    /// The keys that sealed, and since when.
+    sealing: Vec<(KeyId, Instant)>,
+}
+
+/// All sessions of an owner, or of all, are over that were opened before a moment.
+#[derive(Clone, Copy)]
+struct Revocation {
+    owner: Option<usize>,
+    asked: Instant,
+    finished: Option<Instant>,
+}
+
+impl Revocation {
+    fn is_about(&self, owner: usize) -> bool {
+        self.owner.is_none_or(|of| of == owner)
+    }
 }
 
 impl Facts {
@@ -125,13 +156,28 @@ impl Facts {
             (StatusCode::OK, Some(id)) => {
                 let mut state = self.lock();
                 state.counts.sessions += 1;
+                // Which of the two came first is not known, and clocks differ.
+                let unclear = state.revocations.iter().any(|revocation| {
+                    revocation.is_about(owner)
+                        && revocation.finished.is_none_or(|finished| finished + SKEW >= asking.at)
+                });
+                let keys: Vec<_> = state
+                    .sealing
+                    .windows(2)
+                    .filter(|pair| matches!(pair, [_, (_, next)] if *next + LOOKED_AT >= asking.at))
+                    .filter_map(|pair| pair.first())
+                    .chain(state.sealing.last())
+                    .map(|(key, _)| *key)
+                    .collect();
                 state.sessions.push(SessionFacts {
                     id: id.into(),
                     owner,
                     opened: asking.at,
                     noted: asking.at,
                     noted_before: asking.at,
-                    known: Known::Alive,
+                    known: if unclear { Known::Unclear } else { Known::Alive },
+                    keys,
+                    unsealed: None,
                 });
             }
             (StatusCode::SERVICE_UNAVAILABLE, _) => self.unavailable("initialize", asking),
@@ -157,6 +203,61 @@ impl Facts {
                 facts.known = Known::Over { asked: asking.at, since, by, told };
             }
         });
+    }
+
+    /// All sessions of an owner, or of all, are about to be ended.
+    pub fn revoking(&self, owner: Option<usize>) -> usize {
+        let mut state = self.lock();
+        let revocation = Revocation { owner, asked: Instant::now(), finished: None };
+        for facts in state.sessions.iter_mut().filter(|facts| revocation.is_about(facts.owner)) {
+            if facts.known == Known::Alive {
+                facts.known = Known::Unclear;
+            }
+        }
+        state.revocations.push(revocation);
+        state.revocations.len() - 1
+    }
+
+    /// What became of that.
+    pub fn revoked(&self, revocation: usize, asking: &Asking, done: bool) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let Some(revocation) = state.revocations.get_mut(revocation) else { return };
+        revocation.finished = Some(now);
+        let revocation = *revocation;
+        let hit = |facts: &SessionFacts| revocation.is_about(facts.owner) && facts.opened + SKEW < revocation.asked;
+        let over: Vec<_> =
+            state.sessions.iter().enumerate().filter(|(_, facts)| hit(facts)).map(|(at, _)| at).collect();
+        drop(state);
+        if done {
+            for session in over {
+                self.ended(session, asking);
+            }
+        }
+    }
+
+    /// This key seals from now on.
+    pub fn sealing(&self, key: Option<KeyId>) {
+        let mut state = self.lock();
+        if let Some(key) = key.filter(|key| state.sealing.last().is_none_or(|(last, _)| last != key)) {
+            state.sealing.push((key, Instant::now()));
+        }
+    }
+
+    /// This key is removed.
+    pub fn unsealed(&self, key: KeyId) {
+        for facts in &mut self.lock().sessions {
+            if facts.keys.contains(&key) {
+                facts.keys.retain(|of| *of != key);
+                facts.known = if facts.known == Known::Alive { Known::Unclear } else { facts.known };
+                facts.unsealed = facts.keys.is_empty().then(Instant::now);
+            }
+        }
+    }
+
+    /// This start of a node takes nothing new any more.
+    pub fn drains(&self, node: usize, start: u64) {
+        self.lock().draining.insert((node, start));
     }
 
     /// These starts of nodes run: what they owe, they announce as soon as they can.
@@ -210,7 +311,7 @@ impl Facts {
 
     /// Whether a node must know by now that a session is over.
     pub fn must_be_over(&self, session: usize, asking: &Asking) -> bool {
-        self.lock().sessions.get(session).is_some_and(|facts| self.must_refuse(facts, asking))
+        self.lock().sessions.get(session).is_some_and(|facts| self.must_know(facts, asking))
     }
 
     /// Whether a session is certainly not over.
@@ -221,7 +322,9 @@ impl Facts {
 
     fn served(&self, session: usize, facts: &SessionFacts, what: &str, asking: &Asking) {
         self.lock().counts.served += 1;
-        if self.must_refuse(facts, asking) {
+        // A stream that is open needs no key any more.
+        let sealed = facts.unsealed.is_none_or(|removed| removed + LOOKED_AT > asking.at);
+        if !sealed || self.must_know(facts, asking) {
             self.trace.broken(&format!("{what}: session {session} is over and was served by node {}", asking.node));
         }
         if asking.at.duration_since(facts.opened) > LIFETIME + SLACK {
@@ -239,7 +342,7 @@ impl Facts {
     }
 
     /// Rules 3 and 4.
-    fn must_refuse(&self, facts: &SessionFacts, asking: &Asking) -> bool {
+    fn must_know(&self, facts: &SessionFacts, asking: &Asking) -> bool {
         let Known::Over { asked, since, by, told } = facts.known else { return false };
         if by == (asking.node, asking.start) {
             return asking.at >= since;
@@ -256,6 +359,9 @@ impl Facts {
 
     fn unavailable(&self, what: &str, asking: &Asking) {
         self.lock().counts.unavailable += 1;
+        if self.lock().draining.contains(&(asking.node, asking.start)) {
+            return;
+        }
         if self.network.calm_since(asking.node).is_some_and(|since| since + RECOVERY <= asking.at) {
             self.trace.broken(&format!("{what}: node {} reaches the store and says that it cannot", asking.node));
         }

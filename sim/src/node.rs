@@ -1,6 +1,6 @@
 //! A node: a real gateway, with a clock, randomness, keys and a store of the simulation's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hawser_backend::Backend;
@@ -47,7 +47,7 @@ pub struct Plan {
     /// The servers behind all nodes.
     pub backends: Arc<Backends>,
     /// The keys that all nodes share.
-    pub ring: KeyRingDocument,
+    pub ring: Arc<Mutex<KeyRingDocument>>,
 }
 
 /// One process.
@@ -60,6 +60,8 @@ pub struct Node {
     pub started: Instant,
     /// The gateway.
     pub gateway: Gateway,
+    /// Its keys.
+    pub ring: Arc<KeyRing>,
     /// Cancelled when the process dies: what is under way then is lost.
     pub died: CancellationToken,
     running: JoinHandle<()>,
@@ -79,10 +81,14 @@ impl Node {
         let token = HeaderValue::try_from(format!("Bearer {}", plan.issuer.token("nobody", start)));
         headers.insert(AUTHORIZATION, token.expect("a token is plain text"));
         authenticator.authenticate(&resource(), &headers).await.expect("the issuer's tokens are good");
+        let ring = KeyRing::try_from(&*plan.ring.lock().expect("no code panics with it"));
+        let ring = Arc::new(ring.expect("the keys are well formed"));
+        let keys = Arc::clone(&plan.ring);
+        ring.on_unknown_key(Box::new(move |ring, _| renew(ring, &keys)));
         let dependencies = GatewayDependencies {
             authenticator: Arc::new(authenticator),
             grants: None,
-            ring: Arc::new(KeyRing::try_from(&plan.ring).expect("the keys are well formed")),
+            ring: Arc::clone(&ring),
             store: Arc::new(SharedStore::new(Arc::clone(&plan.network), number, start)),
             clock,
             entropy: Arc::new(SeededEntropy::new(plan.seed, number, start)),
@@ -92,7 +98,7 @@ impl Node {
             Gateway::new(config(plan.backends.of_node(&died)), dependencies).expect("one endpoint is not ambiguous");
         let running = gateway.clone();
         let running = tokio::spawn(async move { running.run().await });
-        Self { number, start, started: Instant::now(), gateway, died, running }
+        Self { number, start, started: Instant::now(), gateway, ring, died, running }
     }
 }
 
@@ -102,6 +108,11 @@ impl Node {
         self.died.cancel();
         self.running.abort();
     }
+}
+
+/// Looks at the keys that all nodes share.
+pub fn renew(ring: &KeyRing, keys: &Mutex<KeyRingDocument>) {
+    ring.replace(&keys.lock().expect("no code panics with it")).expect("the keys are well formed");
 }
 
 fn external_issuer() -> ExternalIssuer {

@@ -1,5 +1,6 @@
 //! A run: nodes, owners, strangers and faults, as the seed has them.
 
+mod administration;
 mod calling;
 mod faults;
 
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hawser_owner::KeyRingDocument;
+use hawser_owner::{KeyRingDocument, KeyState};
 use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -84,6 +85,8 @@ struct World {
     streams: Arc<Mutex<Vec<Listening>>>,
     /// So many steps nothing goes wrong.
     peace: u64,
+    /// What new keys are made of.
+    randomness: SeededEntropy,
 }
 
 /// An owner's open stream.
@@ -103,10 +106,15 @@ impl World {
         let calls = Arc::new(Calls::new(Arc::clone(&trace)));
         let backends = Backends::new(seed, Arc::clone(&calls));
         let issuer = Issuer::new(seed, beginning);
+        let active = ring.keys.iter().find(|key| key.state == KeyState::Active).map(|key| key.id);
+        let ring = Arc::new(Mutex::new(ring));
         let plan = Plan { seed, beginning, network: Arc::clone(&network), issuer, backends, ring };
+        let facts = Facts::new(network, Arc::clone(&trace));
+        facts.sealing(active);
         Self {
             choices: Choices::new(seed, "steps"),
-            facts: Arc::new(Facts::new(network, Arc::clone(&trace))),
+            facts: Arc::new(facts),
+            randomness: SeededEntropy::new(seed, NODES, 1),
             calls,
             parked: Parked::default(),
             trace,
@@ -131,7 +139,11 @@ impl World {
             58..=68 => self.intrude(),
             69..=72 => self.delete(),
             73..=76 => self.listen(),
-            77..=78 => self.pause(1, 3).await,
+            77 => self.revoke(),
+            78 => match self.choices.within(0..3) {
+                0 => self.restart_in_order().await,
+                _ => self.change_keys(),
+            },
             // What goes wrong begins and ends in the rest.
             _ if self.is_peace() => self.pause(0, 2).await,
             79 => self.make_peace().await,

@@ -71,7 +71,7 @@ impl World {
         let (Some(session), Some(node)) = (self.any_session(), self.any_node()) else { return };
         let Some(of) = self.facts.sessions().get(session).cloned() else { return };
         let tool = TOOLS[self.choices.index(TOOLS.len())];
-        let call = self.calls.begin(Some(of.owner), false);
+        let call = self.calls.begin(Some(of.owner), tool, false);
         self.trace.tell(&format!("call {call}, {tool}, in session {session} at node {}", node.number));
         let first = (node, self.token(of.owner));
         let answers = self.somewhere(of.owner);
@@ -88,8 +88,9 @@ impl World {
         let (Some(session), Some(node)) = (self.any_session(), self.any_node()) else { return };
         let Some(of) = self.facts.sessions().get(session).cloned() else { return };
         let stranger = self.other_than(of.owner);
-        let call = self.calls.begin(None, false);
-        let asked = Asked::call(self.token(stranger), &of.id, TOOLS[self.choices.index(TOOLS.len())], call);
+        let tool = TOOLS[self.choices.index(TOOLS.len())];
+        let call = self.calls.begin(None, tool, false);
+        let asked = Asked::call(self.token(stranger), &of.id, tool, call);
         self.send(session, node.number, "a stranger's call", asked, |facts, session, asking, came| {
             facts.stranger(session, "call", asking, came);
         });
@@ -100,7 +101,7 @@ impl World {
         let Some(node) = self.any_node() else { return };
         let owner = self.choices.index(OWNERS);
         let tool = TOOLS[self.choices.index(TOOLS.len())];
-        let (call, token) = (self.calls.begin(Some(owner), tool == "new_ask"), self.token(owner));
+        let (call, token) = (self.calls.begin(Some(owner), tool, tool == "new_ask"), self.token(owner));
         self.trace.tell(&format!("call {call}, {tool}, of owner {owner} at node {}", node.number));
         let (calls, parked) = (Arc::clone(&self.calls), self.parked.clone());
         self.under_way.spawn(async move {
