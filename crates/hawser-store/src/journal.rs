@@ -14,6 +14,8 @@
 //! In a store that no other node shares there is nothing to find: announcements go over the channel alone.
 
 mod follower;
+#[cfg(test)]
+mod model;
 mod progress;
 #[cfg(test)]
 mod tests;

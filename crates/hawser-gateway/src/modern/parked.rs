@@ -251,3 +251,7 @@ impl ParkedCalls {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "parked_model.rs"]
+mod model;

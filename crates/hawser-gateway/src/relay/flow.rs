@@ -11,6 +11,8 @@
 mod answering;
 mod asking;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

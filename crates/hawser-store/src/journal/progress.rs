@@ -9,7 +9,7 @@ const BEHIND_MAX: u64 = 1024;
 const RECENT_MAX: usize = 1024;
 
 /// How far a follower is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Progress {
     /// Every number up to this one was looked for; `None` until the counter was seen.
     seen: Option<u64>,

@@ -13,6 +13,7 @@ pub(in super::super) struct PeerGone;
 
 /// The answering side of an exchange.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(in super::super) struct Answering {
     /// What has not come yet, as far as is known.
     kept: VecDeque<Piece>,
@@ -125,6 +126,27 @@ impl Answering {
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.kept.len()
+    }
+
+    /// One with a window of its own.
+    #[cfg(test)]
+    pub(super) fn narrow(now: Instant, window: u32) -> Self {
+        Self { until: window, kept_max: window, ..Self::new(now) }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// All that what it does next depends on: times by how long ago they are, as far as that matters.
+    #[cfg(test)]
+    pub(super) fn shape(&self, now: Instant) -> impl std::hash::Hash {
+        let ago = |at: Instant, most| now.duration_since(at).min(most);
+        let kept: Vec<_> = self.kept.iter().map(|piece| format!("{piece:?}")).collect();
+        let numbers = (kept, self.first, self.sent, self.until, self.kept_max, self.wanted, self.ended);
+        let repeated = self.repeated.map(|at| ago(at, AGAIN)).filter(|ago| *ago < AGAIN);
+        (numbers, ago(self.heard, SILENCE), ago(self.said, BEAT), repeated)
     }
 
     /// The number of the next piece that is sent. All counts are bounded by `until`, which is a number of the same type.

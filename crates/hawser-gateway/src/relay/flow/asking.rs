@@ -25,7 +25,7 @@ pub(in super::super) enum Break {
 }
 
 /// What the reader gets.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Read {
     /// The next piece, never an end.
     Piece(Piece),
@@ -42,6 +42,7 @@ type Saying = Option<Word>;
 
 /// The asking side of an exchange.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(in super::super) struct Asking {
     accepted: bool,
     /// The number of the next piece.
@@ -211,6 +212,28 @@ impl Asking {
     #[cfg(test)]
     pub(super) fn unread(&self) -> usize {
         self.unread.len()
+    }
+
+    /// One with a window of its own.
+    #[cfg(test)]
+    pub(super) fn narrow(now: Instant, window: u32) -> Self {
+        Self { unread_max: window, until: window, ..Self::new(now) }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// All that what it does next depends on: times by how long ago they are, as far as that matters.
+    #[cfg(test)]
+    pub(super) fn shape(&self, now: Instant) -> impl std::hash::Hash {
+        let ago = |at: Instant, most| now.duration_since(at).min(most);
+        let unread: Vec<_> = self.unread.iter().map(|piece| format!("{piece:?}")).collect();
+        let numbers = (self.accepted, self.expected, unread, self.read, self.unread_max, self.until);
+        let times = (ago(self.heard, SILENCE), ago(self.said, BEAT));
+        let asked_again = self.asked_again.map(|at| ago(at, AGAIN)).filter(|ago| *ago < AGAIN);
+        (numbers, times, asked_again, self.behind.map(|at| ago(at, ON_ITS_WAY)), format!("{:?}", self.over))
     }
 
     fn allowed(&self) -> u32 {
