@@ -10,6 +10,8 @@ mod ended;
 mod ending;
 mod grants;
 mod listing;
+#[cfg(test)]
+mod model;
 mod pool;
 mod recent;
 mod restoring;
