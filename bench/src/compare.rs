@@ -5,6 +5,7 @@ mod first;
 mod large;
 mod noise;
 mod numbers;
+mod peers;
 mod rounds;
 mod scaling;
 mod streams;
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// Valkey's program, for `scaling`.
     #[arg(long, value_name = "FILE")]
     valkey: Option<PathBuf>,
+    /// What is installed for `peers`, as `cargo xtask bench --peers` writes it.
+    #[arg(long, value_name = "FILE")]
+    peers: Option<PathBuf>,
     /// How often each is measured, in turns.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -86,6 +90,8 @@ enum Part {
     Scaling,
     /// Many open streams, and a change that all are told of.
     Streams,
+    /// Other gateways that install from registries.
+    Peers,
 }
 
 impl Part {
@@ -99,6 +105,7 @@ impl Part {
             Self::Large => large::run(options, dir),
             Self::Scaling => scaling::run(options, dir),
             Self::Streams => streams::run(options, dir),
+            Self::Peers => peers::run(options, dir),
         }
     }
 }

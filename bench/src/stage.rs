@@ -3,6 +3,7 @@
 pub(crate) mod gateway;
 pub(crate) mod issuer;
 pub(crate) mod nginx;
+pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod valkey;

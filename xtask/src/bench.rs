@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: the gateway as it is shipped beside nginx and beside no gateway. The program is the crate `hawser-bench`; here
 //! everything is built and installed first, so that nothing compiles while something is measured.
 
+mod parts;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,16 +12,21 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
 
-use crate::exec;
 use crate::report::{Finding, Report, Status};
 use crate::workspace::Workspace;
+use crate::{exec, real_parts};
 
 const BUILD_LIMIT: Duration = Duration::from_hours(1);
-const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 /// The program ends by itself before that.
 const RUN_LIMIT: Duration = Duration::from_hours(4);
-/// Debian's nginx, and what it needs that not every machine has.
-const NGINX_PACKAGES: [&str; 3] = ["nginx", "libpcre2-8-0", "libssl3"];
+
+/// What is not built here.
+#[derive(Default)]
+struct Parts {
+    nginx: PathBuf,
+    valkey: Option<PathBuf>,
+    peers: Option<PathBuf>,
+}
 
 /// What to measure.
 #[derive(Args)]
@@ -27,6 +34,12 @@ pub(crate) struct Options {
     /// Small results at full load alone, about a minute.
     #[arg(long)]
     quick: bool,
+    /// Also other gateways, which are installed from their registries first; that takes its time.
+    #[arg(long)]
+    peers: bool,
+    /// Also how the cost of a call depends on sessions, backends and tools, and many open streams.
+    #[arg(long)]
+    scaling: bool,
     /// How often each is measured, in turns.
     #[arg(long)]
     rounds: Option<u32>,
@@ -45,21 +58,33 @@ pub(crate) struct Options {
 
 /// Installs, builds, measures.
 pub(crate) fn task(workspace: &Workspace, options: &Options, report: &mut Report) {
-    let mut nginx = PathBuf::new();
-    let prepared = [
-        report.step("nginx", || {
-            nginx = install_nginx(&workspace.target().join("bench-parts"))?;
-            Ok(Finding::passed(version(&nginx)))
-        }),
-        report.step("build", || build(workspace, options)),
-    ];
+    let mut parts = Parts::default();
+    let mut prepared = vec![report.step("nginx", || {
+        parts.nginx = parts::nginx(&parts::folder(workspace))?;
+        Ok(Finding::passed(parts::version(&parts.nginx)))
+    })];
+    if options.scaling {
+        prepared.push(report.step("valkey", || {
+            let installed = real_parts::install(workspace)?;
+            parts.valkey = Some(parts::valkey(workspace)?);
+            Ok(installed)
+        }));
+    }
+    if options.peers {
+        prepared.push(report.step("peers", || {
+            let (list, finding) = parts::peers(workspace)?;
+            parts.peers = Some(list);
+            Ok(finding)
+        }));
+    }
+    prepared.push(report.step("build", || build(workspace, options)));
     if prepared.contains(&Status::Failed) {
         report.not_run("bench", "a step before it");
         return;
     }
     let mut found = Value::Null;
     report.step("bench", || {
-        found = measure(workspace, options, &nginx)?;
+        found = measure(workspace, options, &parts)?;
         Ok(Finding::passed("the tables are above"))
     });
     report.attach(found);
@@ -77,11 +102,21 @@ fn build(workspace: &Workspace, options: &Options) -> Result<Finding> {
     Ok(Finding::passed("the gateway with the profile `dist`"))
 }
 
-fn measure(workspace: &Workspace, options: &Options, nginx: &Path) -> Result<Value> {
+fn measure(workspace: &Workspace, options: &Options, parts: &Parts) -> Result<Value> {
     let json = workspace.target().join("bench.json");
     let mut command = Command::new(workspace.target().join("release").join("hawser-bench"));
     let hawser = options.hawser.clone().unwrap_or_else(|| workspace.target().join("dist").join("hawser"));
-    command.arg("compare").arg("--hawser").arg(hawser).arg("--nginx").arg(nginx).arg("--json").arg(&json);
+    command.arg("compare").arg("--hawser").arg(hawser).arg("--nginx").arg(&parts.nginx).arg("--json").arg(&json);
+    let mut only = vec!["calls,first,large"];
+    if let Some(valkey) = &parts.valkey {
+        only.push("scaling,streams");
+        command.arg("--valkey").arg(valkey);
+    }
+    if let Some(peers) = &parts.peers {
+        only.push("peers");
+        command.arg("--peers").arg(peers);
+    }
+    command.arg("--only").arg(only.join(","));
     if options.quick {
         command.arg("--quick");
     }
@@ -95,43 +130,4 @@ fn measure(workspace: &Workspace, options: &Options, nginx: &Path) -> Result<Val
     exec::check(&mut command, RUN_LIMIT)?;
     let text = fs::read_to_string(&json).context("what was measured")?;
     serde_json::from_str(&text).context("what was measured")
-}
-
-/// Debian's package, unpacked rather than installed, so that no service is started and nobody has to be root. On another system the
-/// machine's own.
-fn install_nginx(parts: &Path) -> Result<PathBuf> {
-    let program = parts.join("nginx/usr/sbin/nginx");
-    if program.exists() {
-        return Ok(program);
-    }
-    if exec::probe(Command::new("apt-get").arg("--version")).is_none() {
-        exec::probe(Command::new("nginx").arg("-v")).context("no nginx on the machine")?;
-        return Ok(PathBuf::from("nginx"));
-    }
-    let packages = parts.join("nginx-packages");
-    fs::create_dir_all(&packages).with_context(|| format!("creating {}", packages.display()))?;
-    let download = || {
-        let mut command = Command::new("apt-get");
-        // As whoever runs this: the user that apt has for downloads cannot write here.
-        command.args(["download", "-q", "-o", "APT::Sandbox::User="]).args(NGINX_PACKAGES).current_dir(&packages);
-        exec::check(&mut command, INSTALL_LIMIT)
-    };
-    // On a new machine, or one whose lists are old, the package lists are fetched first.
-    if download().is_err() {
-        exec::check(Command::new("apt-get").args(["update", "-q"]), INSTALL_LIMIT).context("fetching package lists")?;
-        download().context("downloading Debian's nginx")?;
-    }
-    // Whole or not at all: an interrupted installation is never mistaken for one.
-    let unpacked = parts.join("nginx-unpacked");
-    for package in fs::read_dir(&packages).context("reading the packages")? {
-        exec::check(Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(&unpacked), INSTALL_LIMIT)?;
-    }
-    fs::rename(&unpacked, parts.join("nginx")).context("putting nginx in its place")?;
-    Ok(program)
-}
-
-/// nginx tells its version on standard error.
-fn version(nginx: &Path) -> String {
-    let output = Command::new(nginx).arg("-v").output();
-    output.map(|output| String::from_utf8_lossy(&output.stderr).trim().to_owned()).unwrap_or_default()
 }

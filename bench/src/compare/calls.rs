@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::numbers::{Spread, short};
 use super::rounds::{self, Contender, Measure, Rounds};
 use super::table::Table;
 use super::{Found, Options, noise};
@@ -17,11 +18,11 @@ use crate::stage::nginx::Nginx;
 use crate::stage::server::Server;
 
 /// All cost is compared with that of nginx with one worker.
-const REFERENCE: &str = "nginx";
-const DIRECT: &str = "direct";
+pub(super) const REFERENCE: &str = "nginx";
+pub(super) const DIRECT: &str = "direct";
 const TOOL: &str = "echo";
 const WARM_UP: Duration = Duration::from_millis(500);
-const SMALL: usize = 100;
+pub(super) const SMALL: usize = 100;
 const LARGE: usize = 64 << 10;
 
 const CPU: Measure = |outcome| outcome.cpu_us_per_call;
@@ -30,8 +31,8 @@ const P50: Measure = |outcome| Some(outcome.latency.p50);
 const P99: Measure = |outcome| Some(outcome.latency.p99);
 
 /// Everybody who is called.
-struct Stage {
-    backend: Server,
+pub(super) struct Stage {
+    pub(super) backend: Server,
     nginx: Nginx,
     nginx_of_two: Nginx,
     gateway: Gateway,
@@ -39,7 +40,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn set(options: &Options, dir: &Path) -> Result<Self> {
+    pub(super) fn set(options: &Options, dir: &Path) -> Result<Self> {
         let backend = Server::start(1, 10, dir)?;
         let nginx = Nginx::start(&options.nginx, 1, backend.url(), dir)?;
         let nginx_of_two = Nginx::start(&options.nginx, 2, backend.url(), dir)?;
@@ -50,7 +51,7 @@ impl Stage {
         Ok(Self { backend, nginx, nginx_of_two, gateway, token })
     }
 
-    fn contenders(&self, options: &Options, era: Era, size: usize) -> Result<Vec<Contender>> {
+    pub(super) fn contenders(&self, options: &Options, era: Era, size: usize) -> Result<Vec<Contender>> {
         let all = [
             (DIRECT, self.backend.url(), None),
             (REFERENCE, self.nginx.url(), Some(self.nginx.pid())),
@@ -108,7 +109,9 @@ fn at_half(what: &str, contenders: &mut [Contender], full: &Rounds, rounds: u32)
 }
 
 fn table(what: &str, full: &Rounds, half: Option<&Rounds>) -> Table {
-    let mut head = vec!["", "CPU ÷ nginx", "calls/s ÷ direct", "calls/s ÷ nginx"];
+    let mut head = vec!["", "CPU ÷ nginx"];
+    head.extend(half.map(|_| "CPU ÷ nginx, half load"));
+    head.extend(["calls/s ÷ direct", "calls/s ÷ nginx"]);
     if half.is_some() {
         head.extend(["p50 ÷ direct", "p50 ÷ nginx", "p99 ÷ direct", "p99 ÷ nginx"]);
     }
@@ -116,22 +119,20 @@ fn table(what: &str, full: &Rounds, half: Option<&Rounds>) -> Table {
     let mut table = Table::new(what, &head);
     let mut widest: f64 = 0.0;
     for name in full.names() {
-        let mut ratio = |rounds: &Rounds, to: &str, measure: Measure| match rounds.ratio(name, to, measure) {
-            Some(spread) => {
-                widest = widest.max(spread.width());
-                spread.to_string()
-            }
-            None => "-".to_owned(),
+        let ratio = |rounds: &Rounds, to: &str, measure: Measure| {
+            rounds.ratio(name, to, measure).map_or("-".to_owned(), |spread| spread.to_string())
         };
+        // Processor time is what the tables are read for; times are far wider, as everybody can see.
+        widest = widest.max(full.ratio(name, REFERENCE, CPU).map_or(0.0, Spread::width));
         let mut row = vec![name.to_owned(), ratio(full, REFERENCE, CPU)];
+        row.extend(half.map(|half| ratio(half, REFERENCE, CPU)));
         row.extend([DIRECT, REFERENCE].map(|to| ratio(full, to, THROUGHPUT)));
         if let Some(half) = half {
             row.extend([DIRECT, REFERENCE].map(|to| ratio(half, to, P50)));
             row.extend([DIRECT, REFERENCE].map(|to| ratio(half, to, P99)));
         }
-        let median = |measure: Measure| {
-            full.spread(name, measure).map_or("-".to_owned(), |spread| super::numbers::short(spread.median))
-        };
+        let median =
+            |measure: Measure| full.spread(name, measure).map_or("-".to_owned(), |spread| short(spread.median));
         row.extend([median(CPU), median(THROUGHPUT)]);
         let (failed, all) = full.failed(name);
         row.push(if failed == 0 { "0".to_owned() } else { format!("{failed} of {all}") });

@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options, dir: &Path) -> Result<Found> {
     let size = std::fs::metadata(&options.hawser).context("the gateway's program")?.len();
     table.row(vec!["size of the program".to_owned(), format!("{} MB", short(float(size) / 1e6))]);
     raw["program_bytes"] = json!(size);
-    table.note(noise::said(&[noise::load_average()], 0.0));
+    table.note(noise::load_said(&[noise::load_average()]));
     Ok(Found { name: "first_contact", tables: vec![table], raw })
 }
 

@@ -74,7 +74,7 @@ pub(super) fn run(options: &Options, dir: &Path) -> Result<Found> {
         }
     }
     table.note(format!("Paused: the backend waits {} ms in the middle of its answer.", PAUSE.as_millis()));
-    table.note(noise::said(&[noise::load_average()], 0.0));
+    table.note(noise::load_said(&[noise::load_average()]));
     Ok(Found { name: "large", tables: vec![table], raw: Value::from(raw) })
 }
 

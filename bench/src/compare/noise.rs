@@ -25,18 +25,23 @@ pub(super) fn machine() -> Value {
     })
 }
 
-/// A sentence on the noise of a part of a run.
-pub(super) fn said(averages: &[f64], widest: f64) -> String {
+/// A sentence on what else the machine did.
+pub(super) fn load_said(averages: &[f64]) -> String {
     let load = Spread::of(averages.iter().copied()).map_or_else(|| "unknown".to_owned(), |spread| spread.to_string());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("Noise: load average {load} on {cores} cores, of which this run itself makes 2 or more.")
+}
+
+/// The same, and what it did to ratios of processor time.
+pub(super) fn said(averages: &[f64], widest: f64) -> String {
     let verdict = match widest {
         width if width > 0.3 => "too wide to tell small differences: repeat it on a quiet machine",
         width if width > 0.1 => "differences below it mean nothing",
         _ => "quiet",
     };
     format!(
-        "Noise: load average {load} on {cores} cores, of which this run itself makes 2 or more; the quartiles of the ratios are up \
-         to {:.0} % of the median apart: {verdict}.",
+        "{} The quartiles of ratios of processor time are up to {:.0} % of the median apart: {verdict}.",
+        load_said(averages),
         widest * 100.0
     )
 }

@@ -54,6 +54,7 @@ pub(super) fn short(number: f64) -> String {
     match number.abs() {
         size if size >= 100.0 => format!("{number:.0}"),
         size if size >= 10.0 => format!("{number:.1}"),
+        size if size > 0.0 && size < 0.1 => format!("{number:.5}"),
         _ => format!("{number:.2}"),
     }
 }

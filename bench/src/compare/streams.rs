@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -47,7 +47,7 @@ pub(super) fn run(options: &Options, dir: &Path) -> Result<Found> {
         table.row([vec![name.to_owned()], row].concat());
         raw.push(numbers);
     }
-    table.note(noise::said(&[noise::load_average()], 0.0));
+    table.note(noise::load_said(&[noise::load_average()]));
     Ok(Found { name: "streams", tables: vec![table], raw: Value::from(raw) })
 }
 
