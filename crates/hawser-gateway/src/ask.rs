@@ -18,20 +18,19 @@ const MESSAGES_MAX: usize = 10_000;
 const COUNTED_FOR: Duration = Duration::from_mins(1);
 
 /// Counts what a backend says in the course of one call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct MessageCount {
     messages: usize,
-    since: Instant,
+    /// When the first of them came; most calls say nothing before their answer, and read no clock.
+    since: Option<Instant>,
 }
 
 impl MessageCount {
-    pub(crate) fn new() -> Self {
-        Self { messages: 0, since: Instant::now() }
-    }
-
+    /// One more that came before the answer.
     pub(crate) fn add(&mut self) {
-        if self.since.elapsed() > COUNTED_FOR {
-            *self = Self::new();
+        let now = Instant::now();
+        if now - *self.since.get_or_insert(now) > COUNTED_FOR {
+            *self = Self { messages: 0, since: Some(now) };
         }
         self.messages += 1;
     }
@@ -155,7 +154,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_may_say_so_much_in_a_minute_and_again_in_the_next() {
-        let mut count = MessageCount::new();
+        let mut count = MessageCount::default();
         for _ in 0..2 {
             for _ in 0..MESSAGES_MAX {
                 count.add();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::ask::{MessageCount, begin, flood, may_repeat};
-use crate::in_flight::{Attached, Flight};
+use crate::in_flight::{Attached, Flight, News, Over};
 use crate::pending::decline;
 use crate::reply::Out;
 use crate::session::Session;
@@ -34,11 +34,9 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
     let backend = call.upstream.position();
     flight.at_backend(backend);
     let mut asked = Asked { session: call.session, numbers: Vec::new(), elicitations: Vec::new() };
-    let cancelled = flight.cancelled();
     let started = tokio::select! {
         biased;
-        () = call.session.ended().cancelled() => return Some(Err(session_ended())),
-        () = cancelled.cancelled() => return None,
+        over = flight.over() => return no_answer(over),
         started = start(call) => started,
     };
     let (mut from, mut exchange) = match started {
@@ -47,7 +45,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
     };
     let mut pauses = exchange.pauses();
     let mut repeatable = true;
-    let mut messages = MessageCount::new();
+    let mut messages = MessageCount::default();
     loop {
         if messages.is_too_high() {
             exchange.cancel(Some("too many messages")).await;
@@ -55,17 +53,16 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
         }
         let item = tokio::select! {
             biased;
-            () = call.session.ended().cancelled() => {
-                return Some(Err(session_ended()));
-            }
-            () = cancelled.cancelled() => {
-                exchange.cancel(flight.reason()).await;
-                return None;
-            }
-            attached = flight.attached() => {
-                match attached {
-                    Attached::Message(message) => out.message(message).await,
-                    Attached::Question(from, request) => decline(&from, request.id),
+            news = flight.news() => {
+                match news {
+                    News::Over(over) => {
+                        if over == Over::Cancelled {
+                            exchange.cancel(flight.reason().as_deref()).await;
+                        }
+                        return no_answer(over);
+                    }
+                    News::Attached(Attached::Message(message)) => out.message(message).await,
+                    News::Attached(Attached::Question(from, request)) => decline(&from, request.id),
                 }
                 continue;
             }
@@ -75,7 +72,6 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 continue;
             }
         };
-        messages.add();
         match item {
             ExchangeItem::Response(outcome) => {
                 for elicitation in asked.elicitations.drain(..) {
@@ -96,6 +92,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 pauses = exchange.pauses();
             }
             ExchangeItem::Notification(found) => {
+                messages.add();
                 // What the client has seen cannot be taken back by a silent second attempt.
                 repeatable = false;
                 note_change(call.session, backend, &from, &found);
@@ -110,6 +107,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 }
             }
             ExchangeItem::Request(request) => {
+                messages.add();
                 repeatable = false;
                 match put_to_client(call.session, backend, &from, &request, call.client_id, None) {
                     Some(put) => {
@@ -183,7 +181,15 @@ fn has_no_effects(name: &str) -> bool {
     )
 }
 
-pub(crate) fn session_ended() -> ErrorObject {
+/// What the client is told of a request that is over without an answer of its backend: nothing, if it wants none.
+pub(crate) fn no_answer<T>(over: Over) -> Option<Result<T, ErrorObject>> {
+    match over {
+        Over::SessionEnded => Some(Err(session_ended())),
+        Over::Cancelled => None,
+    }
+}
+
+fn session_ended() -> ErrorObject {
     ErrorObject::new(code::INTERNAL_ERROR, "the session has ended")
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hawser_identity::Authenticated;
 use hawser_mcp::{
     ErrorObject, ListKind, Members, MembersError, Notification, Outcome, RawJson, Request, RequestId, Response,
     client_notification, code, method, notification,
@@ -29,10 +30,17 @@ const SUBSCRIBED_URI_MAX: usize = 8 * 1024;
 /// The present request's session and who sent it.
 pub(crate) struct Caller {
     pub(crate) session: Owned<Entered>,
-    pub(crate) principal: Principal,
+    pub(crate) authenticated: Authenticated,
     pub(crate) credential: Credential,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) list_page: usize,
+}
+
+impl Caller {
+    /// Who it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        self.authenticated.principal()
+    }
 }
 
 type Answer = Result<Outcome, ErrorObject>;
@@ -66,7 +74,7 @@ pub(crate) async fn request(caller: &Caller, request: Request, out: &Out) {
 
 async fn answer(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
     if let Some(kind) = ListKind::of_method(&request.method) {
-        let listed = unless_over(caller, flight, list(caller, kind, request.params.as_ref())).await;
+        let listed = unless_over(flight, list(caller, kind, request.params.as_ref())).await;
         return listed.map_or_else(|over| over, |listed| Some(listed.map(|page| Outcome::Result(page.result))));
     }
     match request.method.as_str() {
@@ -76,7 +84,7 @@ async fn answer(caller: &Caller, request: &Request, flight: &mut Flight, out: &O
         method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => subscription(caller, request, flight, out).await,
         method::COMPLETION_COMPLETE => completion(caller, request, flight, out).await,
         method::LOGGING_SET_LEVEL => {
-            unless_over(caller, flight, set_level(caller, request)).await.map_or_else(|over| over, Some)
+            unless_over(flight, set_level(caller, request)).await.map_or_else(|over| over, Some)
         }
         other => Some(Err(ErrorObject::new(code::METHOD_NOT_FOUND, format!("no method {:?}", clip(other))))),
     }
@@ -84,12 +92,10 @@ async fn answer(caller: &Caller, request: &Request, flight: &mut Flight, out: &O
 
 /// Waits for work that is not a call at a backend, unless the client cancels (then there is no answer) or the session ends
 /// first. Calls watch both themselves, since their backend has to be told.
-async fn unless_over<T>(caller: &Caller, flight: &Flight, work: impl Future<Output = T>) -> Result<T, Option<Answer>> {
-    let cancelled = flight.cancelled();
+async fn unless_over<T>(flight: &mut Flight, work: impl Future<Output = T>) -> Result<T, Option<Answer>> {
     tokio::select! {
         biased;
-        () = cancelled.cancelled() => Err(None),
-        () = caller.session.ended().cancelled() => Err(Some(Err(call::session_ended()))),
+        over = flight.over() => Err(call::no_answer(over)),
         done = work => Ok(done),
     }
 }
@@ -123,7 +129,7 @@ pub(crate) async fn list(caller: &Caller, kind: ListKind, params: Option<&RawJso
         ring: caller.sessions.ring(),
         entropy: caller.sessions.entropy(),
         endpoint: session.endpoint().id(),
-        principal: &caller.principal,
+        principal: caller.principal(),
         now: caller.sessions.now(),
     };
     lists::page(session, kind, params, &cursors, caller.list_page).await
@@ -139,7 +145,7 @@ async fn forward(
 ) -> Option<Answer> {
     let session = &*caller.session;
     let params = params.map(|params| trace::onwards(&params, caller.sessions.entropy()));
-    let call = Call { session, upstream, method: name, params, client_id: caller.credential.client_id.as_deref() };
+    let call = Call { session, upstream, method: name, params, client_id: caller.credential.client_id() };
     call::run(&call, flight, out).await
 }
 
@@ -173,7 +179,7 @@ async fn by_uri(caller: &Caller, request: &Request, flight: &mut Flight, out: &O
     };
     let params = members.replace(&[("uri", &RawJson::string(&uri))]);
     let mut last = Err(resource_not_found(&uri));
-    let backends = match unless_over(caller, flight, lists::route_resource(&caller.session, &uri)).await {
+    let backends = match unless_over(flight, lists::route_resource(&caller.session, &uri)).await {
         Ok(backends) => backends,
         Err(over) => return over,
     };
@@ -201,7 +207,7 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
     let subscribed = caller.session.upstreams().into_iter().find(|upstream| upstream.is_subscribed_to(&uri));
     let found = match subscribed {
         Some(upstream) => Some(upstream),
-        None => match unless_over(caller, flight, lists::route_resource(&caller.session, &uri)).await {
+        None => match unless_over(flight, lists::route_resource(&caller.session, &uri)).await {
             Ok(backends) => match backends.as_slice() {
                 [backend] => caller.session.upstream(*backend),
                 _ => None,
@@ -231,7 +237,7 @@ async fn subscription(caller: &Caller, request: &Request, flight: &mut Flight, o
 
 /// `completion/complete`: the reference names a prompt, or a resource (template).
 async fn completion(caller: &Caller, request: &Request, flight: &mut Flight, out: &Out) -> Option<Answer> {
-    match unless_over(caller, flight, completion_target(caller, request)).await {
+    match unless_over(flight, completion_target(caller, request)).await {
         Err(over) => over,
         Ok(Err(error)) => Some(Err(error)),
         Ok(Ok((backend, params))) => {
@@ -325,7 +331,7 @@ fn progress(caller: &Caller, told: &Notification) -> Option<NodeName> {
     if question.node != caller.session.node() {
         return Some(question.node);
     }
-    let client_id = caller.credential.client_id.as_deref();
+    let client_id = caller.credential.client_id();
     let (to, token) = caller.session.present_work()?.pending.progress_target(question.number, client_id)?;
     let params = members.replace(&[("progressToken", &token)]);
     to.notify_in_background(Notification::new(notification::PROGRESS, Some(params)));
@@ -338,7 +344,7 @@ pub(crate) fn response(caller: &Caller, response: &Response) -> Result<(), NotPe
     if question.node != caller.session.node() {
         return Err(NotPending::Elsewhere(question.node));
     }
-    let client_id = caller.credential.client_id.as_deref();
+    let client_id = caller.credential.client_id();
     let waiting = caller.session.work().pending.take(question.number, client_id)?;
     waiting.session.respond_in_background(Response { id: Some(waiting.own_id), outcome: response.outcome.clone() });
     Ok(())

@@ -1,14 +1,13 @@
 //! The client's requests that are being worked on, by the id the client gave them.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use hawser_backend::BackendSession;
 use hawser_mcp::{Request, RequestId};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::credential::{Credential, Revocation};
 use crate::pending::decline;
@@ -37,35 +36,65 @@ impl Attached {
     }
 }
 
+/// Why a request is not worked on any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Its session has ended on this node.
+    SessionEnded,
+    /// The client no longer wants the answer, or its credential was revoked.
+    Cancelled,
+}
+
+/// What a request in flight has to heed.
+#[derive(Debug)]
+pub(crate) enum News {
+    Over(Over),
+    Attached(Attached),
+}
+
 /// The requests of one session in flight.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    running: Arc<Mutex<HashMap<RequestId, Running>>>,
+    table: Arc<Mutex<Table>>,
     max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    running: HashMap<RequestId, Arc<Running>>,
+    last_number: u64,
+    /// The session has ended: so has whatever starts now.
+    ended: bool,
 }
 
 #[derive(Debug)]
 struct Running {
+    id: RequestId,
+    /// The newest has the highest.
     number: u64,
+    credential: Credential,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     backend: Option<usize>,
     /// Whether questions of the backend can be put with it.
     takes_questions: bool,
-    cancelled: CancellationToken,
-    reason: Arc<OnceLock<String>>,
-    attach: mpsc::Sender<Attached>,
-    attached_bytes: Arc<AtomicUsize>,
-    credential: Credential,
+    session_ended: bool,
+    cancelled: bool,
+    reason: Option<String>,
+    attached: VecDeque<Attached>,
+    attached_bytes: usize,
+    /// Who works on it, and wants to hear what there is to heed.
+    watcher: Option<Waker>,
 }
 
 /// One request in flight; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    id: RequestId,
-    running: Arc<Mutex<HashMap<RequestId, Running>>>,
-    cancelled: CancellationToken,
-    reason: Arc<OnceLock<String>>,
-    attached: mpsc::Receiver<Attached>,
-    attached_bytes: Arc<AtomicUsize>,
+    running: Arc<Running>,
+    table: Arc<Mutex<Table>>,
 }
 
 /// A request cannot start.
@@ -79,65 +108,58 @@ pub(crate) enum NotStarted {
 
 impl InFlight {
     pub(crate) fn new(max: usize) -> Self {
-        Self { running: Arc::default(), max }
+        Self { table: Arc::default(), max }
     }
 
     /// Starts a request.
     pub(crate) fn start(&self, id: &RequestId, credential: &Credential) -> Result<Flight, NotStarted> {
-        let mut running = lock(&self.running);
-        if running.contains_key(id) {
+        let mut table = lock(&self.table);
+        if table.running.contains_key(id) {
             return Err(NotStarted::IdInUse);
         }
-        if running.len() >= self.max {
+        if table.running.len() >= self.max {
             return Err(NotStarted::TooMany);
         }
-        let number = running.values().map(|one| one.number).max().map_or(0, |newest| newest + 1);
-        let cancelled = CancellationToken::new();
-        let (attach, attached) = mpsc::channel(ATTACHED_MAX);
-        let attached_bytes = Arc::<AtomicUsize>::default();
-        let reason = Arc::<OnceLock<String>>::default();
-        let entry = Running {
-            number,
-            backend: None,
-            takes_questions: false,
-            cancelled: cancelled.clone(),
-            reason: Arc::clone(&reason),
-            attach,
-            attached_bytes: Arc::clone(&attached_bytes),
+        table.last_number += 1;
+        let state = State { session_ended: table.ended, ..State::default() };
+        let running = Arc::new(Running {
+            id: id.clone(),
+            number: table.last_number,
             credential: credential.clone(),
-        };
-        running.insert(id.clone(), entry);
-        drop(running);
-        let running = Arc::clone(&self.running);
-        Ok(Flight { id: id.clone(), running, cancelled, reason, attached, attached_bytes })
+            state: Mutex::new(state),
+        });
+        table.running.insert(id.clone(), Arc::clone(&running));
+        drop(table);
+        Ok(Flight { running, table: Arc::clone(&self.table) })
     }
 
     /// The client no longer wants the answer. Unknown ids are ignored (MCP, Cancellation); tells whether it is known.
     pub(crate) fn cancel(&self, id: &RequestId, reason: Option<String>) -> bool {
-        let running = lock(&self.running);
-        let Some(running) = running.get(id) else { return false };
-        if let Some(reason) = reason {
-            // The first reason stands; a second cancellation changes nothing.
-            let _ = running.reason.set(reason);
-        }
-        running.cancelled.cancel();
+        let Some(running) = lock(&self.table).running.get(id).cloned() else { return false };
+        running.cancel(reason);
         true
+    }
+
+    /// The session has ended: everything in flight is over, and whatever starts later.
+    pub(crate) fn end(&self) {
+        let mut table = lock(&self.table);
+        table.ended = true;
+        let running: Vec<_> = table.running.values().cloned().collect();
+        drop(table);
+        for running in running {
+            running.change(|state| state.session_ended = true);
+        }
     }
 
     /// Gives a message to the newest call on a backend that still takes one. It may depend on which client will read it;
     /// nothing is sent if there is none to make.
     pub(crate) fn attach(&self, backend: usize, make: impl FnOnce(Option<&str>) -> Option<Attached>) -> bool {
-        let running = lock(&self.running);
-        let mut calls: Vec<_> = running.values().filter(|call| call.backend == Some(backend)).collect();
-        calls.sort_by_key(|call| std::cmp::Reverse(call.number));
-        let has_room = |call: &&Running| call.attached_bytes.load(Ordering::Relaxed) < ATTACHED_BYTES_MAX;
-        let mut calls = calls.into_iter().filter(has_room);
-        let Some((place, call)) = calls.find_map(|call| Some((call.attach.try_reserve().ok()?, call))) else {
-            return false;
-        };
-        let Some(message) = make(call.credential.client_id.as_deref()) else { return false };
-        call.attached_bytes.fetch_add(message.bytes(), Ordering::Relaxed);
-        place.send(message);
+        let table = lock(&self.table);
+        let calls = table.newest_first(|state| state.backend == Some(backend));
+        let Some(call) = calls.into_iter().find(|call| call.state().has_room()) else { return false };
+        // No call gets anything but here and in `ask_along`, under the lock of the table, so the room is still there.
+        let Some(message) = make(call.credential.client_id()) else { return false };
+        call.change(|state| state.attach(message));
         true
     }
 
@@ -150,89 +172,157 @@ impl InFlight {
         from: &BackendSession,
         question: &Request,
     ) -> bool {
-        let running = lock(&self.running);
-        let mut calls: Vec<_> =
-            running.values().filter(|call| call.backend == Some(backend) && call.takes_questions).collect();
+        let table = lock(&self.table);
+        let calls = table.newest_first(|state| state.backend == Some(backend) && state.takes_questions);
         if only_to_one && calls.len() > 1 {
             return false;
         }
-        calls.sort_by_key(|call| std::cmp::Reverse(call.number));
-        let has_room = |call: &&Running| call.attached_bytes.load(Ordering::Relaxed) < ATTACHED_BYTES_MAX;
-        let found = calls.into_iter().filter(has_room).find_map(|call| Some((call.attach.try_reserve().ok()?, call)));
-        let Some((place, call)) = found else { return false };
-        let attached = Attached::Question(from.clone(), question.clone());
-        call.attached_bytes.fetch_add(attached.bytes(), Ordering::Relaxed);
-        place.send(attached);
+        let Some(call) = calls.into_iter().find(|call| call.state().has_room()) else { return false };
+        call.change(|state| state.attach(Attached::Question(from.clone(), question.clone())));
         true
     }
 
     /// Ends the calls of a credential that was revoked.
     pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
-        for running in lock(&self.running).values().filter(|running| running.credential.is_hit_by(revocation)) {
-            let _ = running.reason.set("the credential was revoked".to_owned());
-            running.cancelled.cancel();
+        let hit = |running: &&Arc<Running>| running.credential.is_hit_by(revocation);
+        let running: Vec<_> = lock(&self.table).running.values().filter(hit).cloned().collect();
+        for running in running {
+            running.cancel(Some("the credential was revoked".to_owned()));
         }
     }
 
     /// Whether a call is in flight at a backend, or may yet get there.
     pub(crate) fn is_busy_at(&self, backend: usize) -> bool {
-        lock(&self.running).values().any(|running| running.backend.is_none_or(|at| at == backend))
+        lock(&self.table).running.values().any(|running| running.state().backend.is_none_or(|at| at == backend))
     }
 
     /// How many are in flight.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.running).len()
+        lock(&self.table).running.len()
     }
 
     /// Whether nothing is in flight.
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.running).is_empty()
+        lock(&self.table).running.is_empty()
+    }
+}
+
+impl Table {
+    fn newest_first(&self, of: impl Fn(&State) -> bool) -> Vec<&Running> {
+        let found = self.running.values().map(Arc::as_ref).filter(|running| of(&running.state()));
+        let mut found: Vec<_> = found.collect();
+        found.sort_by_key(|running| std::cmp::Reverse(running.number));
+        found
+    }
+}
+
+impl Running {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something that whoever works on it has to hear.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        let watcher = state.watcher.take();
+        drop(state);
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
+    }
+
+    fn cancel(&self, reason: Option<String>) {
+        self.change(|state| {
+            state.cancelled = true;
+            // The first reason stands; a second cancellation changes nothing.
+            state.reason = state.reason.take().or(reason);
+        });
+    }
+}
+
+impl State {
+    fn over(&self) -> Option<Over> {
+        match (self.session_ended, self.cancelled) {
+            (true, _) => Some(Over::SessionEnded),
+            (false, true) => Some(Over::Cancelled),
+            (false, false) => None,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.attached.len() < ATTACHED_MAX && self.attached_bytes < ATTACHED_BYTES_MAX
+    }
+
+    fn attach(&mut self, attached: Attached) {
+        self.attached_bytes += attached.bytes();
+        self.attached.push_back(attached);
+    }
+
+    fn take_attached(&mut self) -> Option<Attached> {
+        let attached = self.attached.pop_front()?;
+        self.attached_bytes -= attached.bytes();
+        Some(attached)
+    }
+
+    fn watch<T>(&mut self, context: &Context<'_>) -> Poll<T> {
+        if !self.watcher.as_ref().is_some_and(|watcher| watcher.will_wake(context.waker())) {
+            self.watcher = Some(context.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
 impl Flight {
     /// Notes which backend works on it.
     pub(crate) fn at_backend(&self, backend: usize) {
-        if let Some(running) = lock(&self.running).get_mut(&self.id) {
-            running.backend = Some(backend);
-        }
+        self.running.state().backend = Some(backend);
     }
 
-    /// From now on questions of the backend that come outside of exchanges can be put with it: [`Flight::attached`] is awaited.
+    /// From now on questions of the backend that come outside of exchanges can be put with it: [`Flight::news`] is awaited.
     pub(crate) fn take_questions(&self) {
-        if let Some(running) = lock(&self.running).get_mut(&self.id) {
-            running.takes_questions = true;
-        }
+        self.running.state().takes_questions = true;
     }
 
-    /// Tells when the client no longer wants the answer.
-    pub(crate) fn cancelled(&self) -> CancellationToken {
-        self.cancelled.clone()
-    }
-
-    /// Why, if the client said so.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        self.reason.get().map(String::as_str)
-    }
-
-    /// The next message that was attached to this call. Pends while there is none.
-    pub(crate) async fn attached(&mut self) -> Attached {
-        match self.attached.recv().await {
-            Some(message) => {
-                self.attached_bytes.fetch_sub(message.bytes(), Ordering::Relaxed);
-                message
+    /// Waits until it is over. Only one at a time may wait for this or for [`Flight::news`].
+    pub(crate) async fn over(&mut self) -> Over {
+        poll_fn(|context| {
+            let mut state = self.running.state();
+            match state.over() {
+                Some(over) => Poll::Ready(over),
+                None => state.watch(context),
             }
-            // The sender lives in the map for as long as this flight does.
-            None => std::future::pending().await,
-        }
+        })
+        .await
+    }
+
+    /// The next thing to heed. Cancel safe.
+    pub(crate) async fn news(&mut self) -> News {
+        poll_fn(|context| {
+            let mut state = self.running.state();
+            if let Some(over) = state.over() {
+                return Poll::Ready(News::Over(over));
+            }
+            match state.take_attached() {
+                Some(attached) => Poll::Ready(News::Attached(attached)),
+                None => state.watch(context),
+            }
+        })
+        .await
+    }
+
+    /// Why it was cancelled, if somebody said so.
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.running.state().reason.clone()
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        lock(&self.running).remove(&self.id);
+        lock(&self.table).running.remove(&self.running.id);
         // Nothing is attached any more. What came too late to be put is declined, or its backend would wait for ever.
-        while let Ok(attached) = self.attached.try_recv() {
+        let left = std::mem::take(&mut self.running.state().attached);
+        for attached in left {
             if let Attached::Question(from, question) = attached {
                 decline(&from, question.id);
             }
@@ -240,28 +330,34 @@ impl Drop for Flight {
     }
 }
 
-fn lock(running: &Mutex<HashMap<RequestId, Running>>) -> std::sync::MutexGuard<'_, HashMap<RequestId, Running>> {
-    running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
     fn an_id_is_in_flight_once_and_free_again_afterwards() {
         let in_flight = InFlight::new(2);
         let id = RequestId::number(1);
-        let flight = in_flight.start(&id, &Credential::default()).unwrap();
+        let mut flight = in_flight.start(&id, &Credential::default()).unwrap();
         assert_eq!(in_flight.start(&id, &Credential::default()).unwrap_err(), NotStarted::IdInUse);
         let _other = in_flight.start(&RequestId::string("1"), &Credential::default()).unwrap();
         assert_eq!(in_flight.start(&RequestId::number(2), &Credential::default()).unwrap_err(), NotStarted::TooMany);
         in_flight.cancel(&RequestId::number(9), None);
-        assert!(!flight.cancelled().is_cancelled());
+        assert_eq!(flight.over().now_or_never(), None);
         in_flight.cancel(&id, Some("enough".to_owned()));
-        assert_eq!(flight.reason(), Some("enough"));
-        assert!(flight.cancelled().is_cancelled());
+        in_flight.cancel(&id, Some("really".to_owned()));
+        assert_eq!(flight.reason().as_deref(), Some("enough"));
+        assert_eq!(flight.over().now_or_never(), Some(Over::Cancelled));
         drop(flight);
         assert!(in_flight.start(&id, &Credential::default()).is_ok());
     }
@@ -276,7 +372,7 @@ mod tests {
         }
         assert!(in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
         assert!(!in_flight.attach(9, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
-        let got: Vec<_> = flights.iter_mut().map(|flight| flight.attached.try_recv().is_ok()).collect();
+        let got: Vec<_> = flights.iter_mut().map(|flight| flight.news().now_or_never().is_some()).collect();
         assert_eq!(got, [false, true, false]);
     }
 
@@ -288,7 +384,49 @@ mod tests {
         let large = Bytes::from(vec![b'x'; ATTACHED_BYTES_MAX]);
         assert!(in_flight.attach(7, |_| Some(Attached::Message(large.clone()))));
         assert!(!in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
-        assert!(matches!(flight.attached().await, Attached::Message(message) if message == large));
+        let news = flight.news().await;
+        assert!(matches!(news, News::Attached(Attached::Message(message)) if message == large));
         assert!(in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m")))));
+    }
+
+    #[tokio::test]
+    async fn attached_messages_are_bounded_in_number() {
+        let in_flight = InFlight::new(1);
+        let flight = in_flight.start(&RequestId::number(1), &Credential::default()).unwrap();
+        flight.at_backend(7);
+        let attach = || in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m"))));
+        assert!((0..ATTACHED_MAX).all(|_| attach()));
+        assert!(!attach());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_whatever_there_is_to_heed() {
+        let in_flight = InFlight::new(3);
+        let credential = Credential::for_tests("g", "t");
+        let ways: [fn(&InFlight); 3] = [
+            |in_flight| assert!(in_flight.cancel(&RequestId::number(1), None)),
+            |in_flight| in_flight.revoke(&Revocation { grant: "g", token_id: None }),
+            |in_flight| assert!(in_flight.attach(7, |_| Some(Attached::Message(Bytes::from_static(b"m"))))),
+        ];
+        for heed in ways {
+            let mut flight = in_flight.start(&RequestId::number(1), &credential).unwrap();
+            flight.at_backend(7);
+            let waiting = timeout(Duration::from_secs(10), flight.news());
+            let (news, ()) = tokio::join!(biased; waiting, async { heed(&in_flight) });
+            assert!(news.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_session_ends_what_runs_and_what_starts_too_late() {
+        let in_flight = InFlight::new(2);
+        let mut running = in_flight.start(&RequestId::number(1), &Credential::default()).unwrap();
+        let waiting = timeout(Duration::from_secs(10), running.over());
+        let (over, ()) = tokio::join!(biased; waiting, async { in_flight.end() });
+        assert_eq!(over.unwrap(), Over::SessionEnded);
+        in_flight.cancel(&RequestId::number(1), None);
+        assert_eq!(running.over().await, Over::SessionEnded, "what ended the session is told");
+        let mut late = in_flight.start(&RequestId::number(2), &Credential::default()).unwrap();
+        assert_eq!(late.over().now_or_never(), Some(Over::SessionEnded));
     }
 }

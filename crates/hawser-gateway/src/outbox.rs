@@ -168,8 +168,7 @@ impl Outbox {
         while let Some(standing) = state.streams.last() {
             match self.log.lag(standing.stream) {
                 Some(lag) if lag.events < self.queue && lag.bytes < bytes_max => {
-                    let reader =
-                        Readership { client_id: standing.credential.client_id.as_deref(), gone: &standing.gone };
+                    let reader = Readership { client_id: standing.credential.client_id(), gone: &standing.gone };
                     self.log.append(standing.stream, make(reader).ok_or(NoStream)?);
                     return Ok(());
                 }

@@ -4,6 +4,8 @@
 //! when the client goes away is up to whoever answers: [`Work::answer`] stops it, [`Work::answer_resumable`] lets it go on and
 //! the client come back. Nothing is committed before the first message is known, except after a long silence.
 
+mod out;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,13 +20,15 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use thiserror::Error;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 
+use self::out::Said;
 use crate::allowance::UnreadPlace;
 use crate::event_log::{Reader, StreamKind};
 use crate::outbox::StandingReader;
 use crate::resumption::{EventWriter, Resumable, go_on, knows_polling, room_to_be_polled};
+
+pub(crate) use self::out::{Item, Out};
 
 /// The body of every answer of the gateway.
 pub type Body = UnsyncBoxBody<Bytes, BrokenAnswer>;
@@ -37,56 +41,17 @@ pub struct BrokenAnswer;
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a client should wait before it asks again, in seconds.
 pub(crate) const RETRY_SECONDS: u64 = 2;
-/// Messages a call may be ahead of its reader.
-const AHEAD: usize = 8;
-
-/// One message for the client.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A notification, or a request to the client.
-    Message(Bytes),
-    /// The backend has closed the connection of a stream that goes on: the client may do without its own as well.
-    Pause,
-    /// The response to a request, and the status it has where nothing was said before it.
-    Final(StatusCode, Bytes),
-}
-
-/// Where a call puts its messages; waits while the reader is behind.
-#[derive(Clone, Debug)]
-pub(crate) struct Out(mpsc::Sender<Item>);
-
-impl Out {
-    pub(crate) async fn message(&self, message: Bytes) {
-        // The reader is gone only if the whole reply was dropped, and then this future is as well.
-        let _ = self.0.send(Item::Message(message)).await;
-    }
-
-    /// Says that nothing will be said for a while; whoever is busy reading need not know.
-    pub(crate) fn pause(&self) {
-        let _ = self.0.try_send(Item::Pause);
-    }
-
-    pub(crate) async fn finish(&self, response: Bytes) {
-        self.finish_with(StatusCode::OK, response).await;
-    }
-
-    /// Ends with a response that has its own HTTP status (MCP 2026-07-28, Streamable HTTP, Server Validation).
-    pub(crate) async fn finish_with(&self, status: StatusCode, response: Bytes) {
-        let _ = self.0.send(Item::Final(status, response)).await;
-    }
-}
-
 /// The work on an answer, and what it has said so far.
 pub(crate) struct Work {
     future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    items: mpsc::Receiver<Item>,
+    said: Said,
 }
 
 impl Work {
     /// Wraps the work; it runs when polled.
     pub(crate) fn new<F: Future<Output = ()> + Send + 'static>(work: impl FnOnce(Out) -> F) -> Self {
-        let (sender, items) = mpsc::channel(AHEAD);
-        Self { future: Some(Box::pin(work(Out(sender)))), items }
+        let (out, said) = out::channel();
+        Self { future: Some(Box::pin(work(out))), said }
     }
 
     /// The next message; `None` when all is said.
@@ -96,7 +61,11 @@ impl Work {
         {
             self.future = None;
         }
-        self.items.poll_recv(context)
+        // The work is at rest, so whatever is said next is said when it is polled again.
+        match self.said.take() {
+            None if self.future.is_some() => Poll::Pending,
+            item => Poll::Ready(item),
+        }
     }
 
     /// Answers a single request: with JSON if its response comes first, otherwise with a stream. A client that goes away stops

@@ -117,8 +117,8 @@ impl Resumable {
 
     /// Writes the events of a call's stream.
     pub(crate) fn writer(&self, stream: StreamNumber) -> EventWriter {
-        let client_id = self.0.credential.client_id.as_deref();
-        EventWriter::new(&self.0.sessions, &self.0.session, &self.0.principal, client_id, StreamKind::Call, stream)
+        let client_id = self.0.credential.client_id();
+        EventWriter::new(&self.0.sessions, &self.0.session, self.0.principal(), client_id, StreamKind::Call, stream)
     }
 }
 

@@ -270,10 +270,19 @@ impl Session {
         self.ended.get().is_some_and(CancellationToken::is_cancelled)
     }
 
+    /// Ends it on this node: whoever waits in it hears of it, and whatever begins in it later is over at once.
+    pub(crate) fn mark_ended(&self) {
+        self.ended().cancel();
+        // What is made later sees that it has ended.
+        if let Some(work) = self.present_work() {
+            work.in_flight.end();
+        }
+    }
+
     /// Marks the session as ended for good, and ends it. Tells whether it was not before.
     pub(crate) fn mark_terminated(&self) -> bool {
         let news = !self.terminated.swap(true, Ordering::AcqRel);
-        self.ended().cancel();
+        self.mark_ended();
         news
     }
 
@@ -449,7 +458,7 @@ impl Session {
 
     /// Ends everything that hangs on the session; its backend sessions are closed before this returns.
     pub(crate) async fn end(&self) {
-        self.ended().cancel();
+        self.mark_ended();
         let Some(work) = self.present_work() else { return };
         work.close();
         work.pending.clear();

@@ -477,7 +477,7 @@ impl Sessions {
         for upstream in session.upstreams() {
             session.falls_silent(upstream.position());
         }
-        session.ended().cancel();
+        session.mark_ended();
         session.free_place();
         let session = Arc::clone(session);
         tokio::spawn(async move { session.end().await });

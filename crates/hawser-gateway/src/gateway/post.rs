@@ -132,7 +132,7 @@ impl Inner {
     fn caller(&self, session: Owned<Entered>, authenticated: &Authenticated) -> Caller {
         Caller {
             session,
-            principal: authenticated.principal().clone(),
+            authenticated: authenticated.clone(),
             credential: Credential::of(authenticated),
             sessions: Arc::clone(&self.sessions),
             list_page: self.limits.list_page,
@@ -178,13 +178,13 @@ impl Inner {
             }
             Message::Notification(notification) => {
                 if let Some(node) = dispatch::notification(&caller, &notification) {
-                    self.pass_on(node, &caller.principal, parts, notification.to_bytes());
+                    self.pass_on(node, caller.principal(), parts, notification.to_bytes());
                 }
                 Ok(reply::empty(StatusCode::ACCEPTED))
             }
             Message::Response(response) => match dispatch::response(&caller, &response) {
                 Err(NotPending::Elsewhere(node)) => {
-                    self.answer_elsewhere(node, &caller.principal, parts, &response).await
+                    self.answer_elsewhere(node, caller.principal(), parts, &response).await
                 }
                 // A late answer is nobody's fault: the call ended first.
                 Ok(()) | Err(NotPending::Late) => Ok(reply::empty(StatusCode::ACCEPTED)),
@@ -220,13 +220,13 @@ impl Inner {
                 Ok(Message::Request(request)) => requests.push(request),
                 Ok(Message::Notification(notification)) => {
                     if let Some(node) = dispatch::notification(&caller, &notification) {
-                        self.pass_on(node, &caller.principal, parts, notification.to_bytes());
+                        self.pass_on(node, caller.principal(), parts, notification.to_bytes());
                     }
                 }
                 Ok(Message::Response(response)) => match dispatch::response(&caller, &response) {
                     Ok(()) | Err(NotPending::Late) => {}
                     Err(NotPending::Elsewhere(node)) => {
-                        self.pass_on(node, &caller.principal, parts, response.to_bytes());
+                        self.pass_on(node, caller.principal(), parts, response.to_bytes());
                     }
                     Err(NotPending::Unknown | NotPending::OtherClient) => {
                         let error =

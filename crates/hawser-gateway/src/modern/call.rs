@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::parked::Running;
 use crate::ask::{MessageCount, NotBegun, begin_with, flood, may_repeat};
-use crate::in_flight::{Attached, Flight};
+use crate::in_flight::{Attached, Flight, News, Over};
 use crate::pending::decline;
 use crate::reply::Out;
 use crate::session::Session;
@@ -64,11 +64,9 @@ pub(crate) async fn start(
     flight.at_backend(upstream.position());
     let mut repeatable = true;
     loop {
-        let cancelled = flight.cancelled();
         let begun = tokio::select! {
             biased;
-            () = view.session.ended().cancelled() => return Rest::Over("the session has ended"),
-            () = cancelled.cancelled() => return Rest::Over("the credential was revoked"),
+            over = flight.over() => return Rest::Over(reason(over)),
             begun = begin_with(view.session, upstream, view.method, &params, headers) => begun,
         };
         let (from, exchange) = match begun {
@@ -82,6 +80,15 @@ pub(crate) async fn start(
             Rest::Failed(error) if repeatable && !said && is_safe(view.method, &error) => repeatable = false,
             rest => return rest,
         }
+    }
+}
+
+/// Why there is no answer. A modern client cancels by going away; what is cancelled here was begun with a credential that was
+/// revoked.
+pub(super) const fn reason(over: Over) -> &'static str {
+    match over {
+        Over::SessionEnded => "the session has ended",
+        Over::Cancelled => "the credential was revoked",
     }
 }
 
@@ -103,10 +110,9 @@ pub(crate) async fn follow(
     if asks_for_input(view.method) {
         flight.take_questions();
     }
-    let cancelled = flight.cancelled();
     let revision = running.from.server().revision;
     let mut together = Instant::now() + TOGETHER;
-    let mut messages = MessageCount::new();
+    let mut messages = MessageCount::default();
     loop {
         if messages.is_too_high() {
             let backend = running.name().clone();
@@ -116,29 +122,30 @@ pub(crate) async fn follow(
         let asks = !running.questions().is_empty();
         let item = tokio::select! {
             biased;
-            () = view.session.ended().cancelled() => return Rest::Over("the session has ended"),
-            () = cancelled.cancelled() => {
-                running.give_up("the credential was revoked");
-                return Rest::Over("the credential was revoked");
-            }
-            attached = flight.attached() => {
-                if let Attached::Question(from, request) = attached {
-                    if from.same_as(&running.from) {
-                        put(view, &mut running, request, &mut together);
-                    } else {
-                        decline(&from, request.id);
+            news = flight.news() => {
+                match news {
+                    News::Over(over) => {
+                        if over == Over::Cancelled {
+                            running.give_up(reason(over));
+                        }
+                        return Rest::Over(reason(over));
                     }
+                    News::Attached(Attached::Question(from, request)) if from.same_as(&running.from) => {
+                        put(view, &mut running, request, &mut together);
+                    }
+                    News::Attached(Attached::Question(from, request)) => decline(&from, request.id),
+                    News::Attached(Attached::Message(_)) => {}
                 }
                 continue;
             }
             item = running.next() => item,
             () = sleep_until(together), if asks => return Rest::Asks(Box::new(running)),
         };
-        messages.add();
         match item {
             ExchangeItem::Response(outcome) => return Rest::Answered(outcome, revision),
             ExchangeItem::Failed(error) => return Rest::Failed(error),
             ExchangeItem::Notification(told) => {
+                messages.add();
                 *said = true;
                 if told.method == notification::CANCELLED {
                     withdraw(&mut running, &told);
@@ -147,6 +154,7 @@ pub(crate) async fn follow(
                 }
             }
             ExchangeItem::Request(request) => {
+                messages.add();
                 *said = true;
                 put(view, &mut running, request, &mut together);
             }

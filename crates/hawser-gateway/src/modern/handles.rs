@@ -16,12 +16,12 @@ impl ModernCaller {
         let now = sessions.now();
         let opened = sessions
             .ring()
-            .open::<P>(presented, endpoint.id(), &self.caller.principal, now)
+            .open::<P>(presented, endpoint.id(), self.caller.principal(), now)
             .and_then(|proven| proven.admit(Standing::Live { last_used: now, idle_seconds: 0 }, now));
         match opened {
             Ok(owned) => Some((*owned).clone()),
             Err(refused) => {
-                audit::handle_refused(endpoint.name(), what, &refused, self.caller.credential.client_id.as_deref());
+                audit::handle_refused(endpoint.name(), what, &refused, self.caller.credential.client_id());
                 None
             }
         }
@@ -33,7 +33,7 @@ impl ModernCaller {
         let now = sessions.now();
         let binding = Binding {
             endpoint: self.session().endpoint().id(),
-            principal: &self.caller.principal,
+            principal: self.caller.principal(),
             issued: now,
             expires: now.plus(lifetime),
         };

@@ -208,7 +208,7 @@ fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
     let session = caller.session();
     let call = ParkedCall { running, credential: caller.caller.credential.clone() };
     let number =
-        match session.work().parked.park(call, || caller.caller.sessions.parked_place(&caller.caller.principal)) {
+        match session.work().parked.park(call, || caller.caller.sessions.parked_place(caller.caller.principal())) {
             Ok(number) => number,
             Err(call) => {
                 call.running.give_up("too many calls wait for input");
@@ -223,7 +223,7 @@ fn park(caller: &ModernCaller, request: &Request, running: Running) -> Answer {
         seal(caller, request, Waits::Parked { node: session.node(), session: session.key(), number })
     };
     let Some(state) = state else {
-        if let Ok(call) = session.work().parked.take(number, caller.caller.credential.client_id.as_deref()) {
+        if let Ok(call) = session.work().parked.take(number, caller.caller.credential.client_id()) {
             call.running.give_up("the client could not be asked");
         }
         return Answer::over("the call could not be kept while it waits for input");
@@ -247,7 +247,7 @@ async fn resume(
         Err(error) => return Answer::refused(&error),
     };
     let session = caller.session();
-    let taken = session.work().parked.take(number, caller.caller.credential.client_id.as_deref());
+    let taken = session.work().parked.take(number, caller.caller.credential.client_id());
     let mut running = match taken {
         Ok(call) => call.running,
         Err(NotParked::Gone) => return not_waiting(),

@@ -65,7 +65,7 @@ pub(super) async fn listen(caller: &ModernCaller, request: &Request, out: &Out) 
 
 /// Its place among the listeners of the session and of the owner.
 fn enter(caller: &ModernCaller) -> Option<Listener> {
-    let place = caller.caller.sessions.listener_place(&caller.caller.principal).ok()?;
+    let place = caller.caller.sessions.listener_place(caller.caller.principal()).ok()?;
     caller.session().work().listeners.enter(&caller.caller.credential, place).ok()
 }
 

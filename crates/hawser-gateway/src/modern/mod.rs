@@ -138,10 +138,10 @@ async fn call(caller: &ModernCaller, request: &Request, out: &Out) -> Answer {
 
 async fn answer(caller: &ModernCaller, request: &Request, flight: &mut Flight, out: &Out) -> Answer {
     if let Some(kind) = ListKind::of_method(&request.method) {
-        return unless_over(caller, flight, list(caller, kind, request)).await;
+        return unless_over(flight, list(caller, kind, request)).await;
     }
     match request.method.as_str() {
-        method::SERVER_DISCOVER => unless_over(caller, flight, discover::discover(caller)).await,
+        method::SERVER_DISCOVER => unless_over(flight, discover::discover(caller)).await,
         method::TOOLS_CALL | method::PROMPTS_GET => by_name(caller, request, flight, out).await,
         method::RESOURCES_READ => by_uri(caller, request, flight, out).await,
         method::COMPLETION_COMPLETE => completion(caller, request, flight, out).await,
@@ -153,12 +153,10 @@ async fn answer(caller: &ModernCaller, request: &Request, flight: &mut Flight, o
 }
 
 /// Waits for work that is not a call at a backend, unless the session ends or the credential is revoked first.
-async fn unless_over(caller: &ModernCaller, flight: &Flight, work: impl Future<Output = Answer>) -> Answer {
-    let cancelled = flight.cancelled();
+async fn unless_over(flight: &mut Flight, work: impl Future<Output = Answer>) -> Answer {
     tokio::select! {
         biased;
-        () = cancelled.cancelled() => Answer::over("the credential was revoked"),
-        () = caller.session().ended().cancelled() => Answer::over("the session has ended"),
+        over = flight.over() => Answer::over(call::reason(over)),
         answer = work => answer,
     }
 }

@@ -195,7 +195,7 @@ impl ParkedCalls {
 
     /// Takes a call out, once.
     pub(crate) fn take(&self, number: u64, client_id: Option<&str>) -> Result<ParkedCall, NotParked> {
-        match self.0.take_if(number, |parked| parked.call.credential.client_id.as_deref() == client_id) {
+        match self.0.take_if(number, |parked| parked.call.credential.client_id() == client_id) {
             Ok((mut parked, waited)) => {
                 parked.call.running.waited(waited);
                 Ok(parked.call)

@@ -50,7 +50,7 @@ pub(crate) fn parked_at(
 }
 
 fn digest(caller: &ModernCaller, request: &Request) -> Option<RequestDigest> {
-    let client_id = caller.caller.credential.client_id.as_deref();
+    let client_id = caller.caller.credential.client_id();
     RequestDigest::of(client_id, &request.method, request.params.as_ref()?).ok()
 }
 
@@ -58,7 +58,7 @@ pub(super) fn refused(caller: &ModernCaller, reason: Refusal) {
     let owner = caller.session().owner();
     let refused = HandleRefused { reason, owner: Some(owner), presented_by: owner };
     let endpoint = caller.session().endpoint().name();
-    audit::handle_refused(endpoint, "requestState", &refused, caller.caller.credential.client_id.as_deref());
+    audit::handle_refused(endpoint, "requestState", &refused, caller.caller.credential.client_id());
 }
 
 pub(super) fn seal(caller: &ModernCaller, request: &Request, waits: Waits) -> Option<String> {

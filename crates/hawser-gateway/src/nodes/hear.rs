@@ -46,7 +46,7 @@ fn take(session: &Arc<Session>, nodes: &Nodes, from: NodeName, told: Told) {
         }
         Told::WhoListens => {
             if let Some(listener) = session.present_work().and_then(|work| work.outbox.listener()) {
-                nodes.tell(from, session.key(), Told::Listens { client_id: listener.client_id });
+                nodes.tell(from, session.key(), Told::Listens { client_id: listener.client_id().map(str::to_owned) });
             }
         }
         Told::Message { message } => put_message(session, &message),

@@ -301,5 +301,6 @@ impl Work {
     pub(crate) fn close(&self) {
         self.outbox.close();
         self.listeners.close();
+        self.in_flight.end();
     }
 }
