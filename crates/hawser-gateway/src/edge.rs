@@ -53,8 +53,9 @@ impl Hosts {
             return Err(EdgeError::Host);
         }
         for authority in authorities.into_iter().flatten() {
-            let host = host_name(authority).ok_or(EdgeError::Host)?.to_ascii_lowercase();
-            if !(self.hosts.contains(&host) || (self.loopback && is_loopback_name(&host))) {
+            let host = host_name(authority).ok_or(EdgeError::Host)?;
+            let is_known = self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host));
+            if !(is_known || (self.loopback && is_loopback_name(host))) {
                 return Err(EdgeError::Host);
             }
         }
@@ -71,10 +72,7 @@ impl Hosts {
         }
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         self.loopback
-            && authority
-                .filter(|authority| !authority.contains('/'))
-                .and_then(host_name)
-                .is_some_and(|host| is_loopback_name(&host.to_ascii_lowercase()))
+            && authority.filter(|authority| !authority.contains('/')).and_then(host_name).is_some_and(is_loopback_name)
     }
 }
 
@@ -94,7 +92,7 @@ fn host_name(authority: &str) -> Option<&str> {
 }
 
 fn is_loopback_name(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|known| known.eq_ignore_ascii_case(host))
 }
 
 /// The one value of a header; an error if there are several or it is not visible ASCII.

@@ -1,10 +1,12 @@
 //! The gateway as an HTTP service: the one way that every request takes.
 
+mod arriving;
 mod elsewhere;
 mod post;
 mod remainder;
 mod served;
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,6 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::error;
@@ -82,8 +83,17 @@ pub enum GatewayError {
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
+/// One endpoint, found by its path.
+#[derive(Clone, Copy)]
+pub struct ServedEndpoint<'a> {
+    gateway: &'a Inner,
+    endpoint: &'a Arc<Endpoint>,
+}
+
 struct Inner {
     endpoints: Vec<Arc<Endpoint>>,
+    /// Where each endpoint is among them, by its path.
+    paths: HashMap<Box<str>, usize>,
     authenticator: Arc<Authenticator>,
     sessions: Arc<Sessions>,
     /// The way to other nodes; there are none unless the store is shared.
@@ -132,8 +142,11 @@ impl Gateway {
             policy: config.sessions,
             limits: config.limits,
         });
+        // Of two at one path the first would always have been found.
+        let paths = endpoints.iter().enumerate().rev().map(|(at, endpoint)| (endpoint.path().into(), at)).collect();
         Ok(Self(Arc::new(Inner {
             endpoints,
+            paths,
             authenticator: dependencies.authenticator,
             sessions,
             relay,
@@ -246,9 +259,10 @@ impl Gateway {
         }
     }
 
-    /// Whether a request's path is that of an endpoint.
-    pub fn serves(&self, path: &str) -> bool {
-        self.0.endpoints.iter().any(|endpoint| endpoint.path() == path)
+    /// The endpoint at a request's path, if there is one.
+    pub fn endpoint(&self, path: &str) -> Option<ServedEndpoint<'_>> {
+        let endpoint = self.0.endpoints.get(*self.0.paths.get(path)?)?;
+        Some(ServedEndpoint { gateway: &self.0, endpoint })
     }
 
     /// The refusal of a request that a browser was tricked into sending (DNS rebinding), for whatever else listens on this
@@ -267,12 +281,24 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Some(endpoint) = self.0.endpoints.iter().find(|endpoint| endpoint.path() == request.uri().path()) else {
-            return reply::empty(StatusCode::NOT_FOUND);
-        };
+        match self.endpoint(request.uri().path()) {
+            Some(endpoint) => endpoint.handle(request).await,
+            None => reply::empty(StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+impl ServedEndpoint<'_> {
+    /// Answers one HTTP request that is for this endpoint.
+    pub async fn handle<B>(self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Self { gateway, endpoint } = self;
         let (parts, body) = request.into_parts();
         let mut body = pin!(body);
-        let mut response = match self.0.answer(endpoint, &parts, body.as_mut()).await {
+        let mut response = match gateway.answer(endpoint, &parts, body.as_mut()).await {
             Ok(response) => response,
             Err(rejection) => {
                 let mut response = rejection.into_response(endpoint.resource());
@@ -280,7 +306,7 @@ impl Gateway {
                 response
             }
         };
-        self.0.allow_origin(&parts, &mut response);
+        gateway.allow_origin(&parts, &mut response);
         response
     }
 }
@@ -382,24 +408,6 @@ impl Inner {
             Rejection::Unavailable
         })?;
         Ok(reply::empty(StatusCode::NO_CONTENT))
-    }
-
-    async fn read_body<B>(&self, body: B) -> Result<Bytes, EdgeError>
-    where
-        B: http_body::Body<Data = Bytes> + Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let limit = self.limits.request_body;
-        // A length that is announced is believed: nobody waits for bytes that will be refused.
-        if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > limit {
-            return Err(EdgeError::BodyTooLarge(limit));
-        }
-        let read = Box::pin(Limited::new(body, limit).collect());
-        match tokio::time::timeout(self.limits.body_timeout, read).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(EdgeError::BodyTooLarge(limit)),
-            _ => Err(EdgeError::Body),
-        }
     }
 
     /// Lets a browser read the answer, if its origin was let in (Fetch standard, CORS). No cookies are involved.

@@ -5,7 +5,6 @@ use hawser_identity::{AuthenticateError, Resource};
 use hawser_mcp::{ErrorObject, FrameError, Response as RpcResponse, code};
 use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
 
 use crate::edge::EdgeError;
 use crate::reply::{Body, RETRY_SECONDS, json};
@@ -41,7 +40,7 @@ impl Rejection {
             Self::Edge(error) => edge(error),
             Self::Authenticate(error) => {
                 let (status, headers, body) = error.to_response(resource);
-                let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+                let mut response = Response::new(Body::whole(body));
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
                 response

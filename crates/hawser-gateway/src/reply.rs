@@ -4,6 +4,7 @@
 //! when the client goes away is up to whoever answers: [`Work::answer`] stops it, [`Work::answer_resumable`] lets it go on and
 //! the client come back. Nothing is committed before the first message is known, except after a long silence.
 
+mod body;
 mod out;
 
 use std::future::Future;
@@ -17,9 +18,6 @@ use hawser_mcp::{encode_sse, encode_sse_comment};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Full};
-use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::out::Said;
@@ -28,15 +26,8 @@ use crate::event_log::{Reader, StreamKind};
 use crate::outbox::StandingReader;
 use crate::resumption::{EventWriter, Resumable, go_on, knows_polling, room_to_be_polled};
 
+pub use self::body::{Body, BrokenAnswer};
 pub(crate) use self::out::{Item, Out};
-
-/// The body of every answer of the gateway.
-pub type Body = UnsyncBoxBody<Bytes, BrokenAnswer>;
-
-/// The body ends before its end: whoever sends it must not make it look complete. Only answers of other nodes can break.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[error("the node that was answering was lost before the end of its answer")]
-pub struct BrokenAnswer;
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a client should wait before it asks again, in seconds.
@@ -356,7 +347,7 @@ pub(crate) fn get_stream(
 
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -368,7 +359,7 @@ pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
 
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(Body::whole(Bytes::new()));
     *response.status_mut() = status;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -376,7 +367,7 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
 
 fn event_stream(first: Option<Bytes>, source: impl Source + 'static, keep_alive: Duration) -> Response<Body> {
     let events = Events { first, source, quiet: Box::pin(sleep(keep_alive)), keep_alive };
-    let mut response = Response::new(events.boxed_unsync());
+    let mut response = Response::new(Body::stream(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

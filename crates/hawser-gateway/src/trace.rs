@@ -6,6 +6,11 @@ use hawser_owner::Entropy;
 
 /// Params with the child of the trace they carry; as they are if they carry none, or none that is well formed.
 pub(crate) fn onwards(params: &RawJson, entropy: &dyn Entropy) -> RawJson {
+    // Nothing is read where there is nothing: a name can be written otherwise only with escapes.
+    let may_have_meta = params.as_str().contains("_meta") || params.bytes().contains(&b'\\');
+    if !may_have_meta {
+        return params.clone();
+    }
     let child = || {
         let meta = Members::read(params, &[]).ok()?.get("_meta")?;
         let parent = Members::read(&meta, &[]).ok()?.string(meta_key::TRACEPARENT)?;
@@ -37,13 +42,19 @@ mod tests {
             "{sent}"
         );
         assert!(!sent.contains("b7ad6b7169203331"), "the parent is the gateway, not its client: {sent}");
+        let escaped = onwards_from(&format!(r#"{{"\u005fmeta":{{"traceparent":"{parent}"}}}}"#));
+        assert!(escaped.contains(&parent[..36]) && !escaped.contains("b7ad6b7169203331"), "{escaped}");
     }
 
     #[test]
     fn what_is_no_trace_stays_as_it_is() {
-        for params in
-            ["{}", r#"{"_meta":{}}"#, r#"{"_meta":{"traceparent":"nonsense"}}"#, r#"{"_meta":{"traceparent":7}}"#]
-        {
+        for params in [
+            "{}",
+            r#"{"arguments":{"traceparent":"x"}}"#,
+            r#"{"_meta":{}}"#,
+            r#"{"_meta":{"traceparent":"nonsense"}}"#,
+            r#"{"_meta":{"traceparent":7}}"#,
+        ] {
             assert_eq!(onwards_from(params), params);
         }
     }

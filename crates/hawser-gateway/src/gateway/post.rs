@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use tracing::warn;
 
-use super::{Inner, require_scopes};
+use super::{Inner, arriving, require_scopes};
 use crate::audit;
 use crate::credential::Credential;
 use crate::dispatch::{self, Caller};
@@ -42,7 +42,7 @@ impl Inner {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let headers = &parts.headers;
-        let bytes = self.read_body(body).await?;
+        let bytes = arriving::read(body, &self.limits).await?;
         let frames = parse_body(&bytes, &self.limits.frames)?;
         if modern::era(headers, &frames)? == Era::Modern {
             return self.modern(endpoint, authenticated, parts, frames).await;

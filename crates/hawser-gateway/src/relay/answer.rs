@@ -9,7 +9,6 @@ use futures_util::task::AtomicWaker;
 use http::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http_body::Frame as BodyFrame;
-use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -104,7 +103,7 @@ impl Answer {
             headers.remove(hop_by_hop);
         }
         let is_stream = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let mut response = Response::new(AnswerBody { answer: self, is_stream }.boxed_unsync());
+        let mut response = Response::new(Body::stream(AnswerBody { answer: self, is_stream }));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)

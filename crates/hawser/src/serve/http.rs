@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response};
 use futures_util::FutureExt as _;
@@ -25,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::body::Body;
 use super::client_address::client_address;
 use super::cores::Cores;
 use super::health::Health;
@@ -43,41 +43,39 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Pause after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What answers requests. Cheap to clone.
-#[derive(Clone)]
+/// What answers requests.
 pub(super) struct Service {
     pub(super) gateway: Gateway,
     pub(super) router: Router,
-    pub(super) trusted_proxies: Arc<[IpNet]>,
+    pub(super) trusted_proxies: Box<[IpNet]>,
     pub(super) health: Health,
     pub(super) life: Lifecycle,
 }
 
 impl Service {
-    async fn answer(self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let life = self.life.clone();
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let mut response = self.dispatch(request, peer).await;
-        if life.is_draining() {
+        if self.life.is_draining() {
             // The next request is to open a connection to whoever is there then (RFC 9112 section 9.6).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
-    async fn dispatch(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn dispatch(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         if Health::answers(request.uri().path()) {
-            return self.health.answer(request.method(), request.uri().path()).await;
+            return self.health.answer(request.method(), request.uri().path()).await.map(Body::Router);
         }
-        if self.gateway.serves(request.uri().path()) {
-            return self.gateway.handle(request).await.map(Body::new);
+        if let Some(endpoint) = self.gateway.endpoint(request.uri().path()) {
+            return endpoint.handle(request).await.map(Body::Gateway);
         }
         if let Some(refusal) = self.gateway.refuse_host(&request) {
-            return refusal.map(Body::new);
+            return refusal.map(Body::Gateway);
         }
         let caller = client_address(peer.ip(), request.headers(), &self.trusted_proxies);
         request.extensions_mut().insert(ClientAddress(caller));
-        match self.router.oneshot(request.map(Body::new)).await {
-            Ok(response) => response,
+        match self.router.clone().oneshot(request.map(axum::body::Body::new)).await {
+            Ok(response) => response.map(Body::Router),
             Err(never) => match never {},
         }
     }
@@ -85,11 +83,12 @@ impl Service {
 
 /// Accepts connections until told to stop, then waits until requests in progress have ended.
 pub(super) async fn serve(listener: TcpListener, service: Service, cores: Arc<Cores>, stop: CancellationToken) {
+    let service = Arc::new(service);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let silent = Arc::<AtomicUsize>::default();
     let accept = |stream: TcpStream, peer, place: Option<OwnedSemaphorePermit>| {
-        let (service, silent, watcher) = (service.clone(), Silent::new(&silent), graceful.watcher());
+        let (service, silent, watcher) = (Arc::clone(&service), Silent::new(&silent), graceful.watcher());
         let stream = stream.into_std();
         cores.run(move || async move {
             let _place = place;
@@ -153,7 +152,7 @@ impl Drop for Silent {
 
 /// The service of one connection: it knows the peer.
 struct PerConnection {
-    service: Service,
+    service: Arc<Service>,
     peer: SocketAddr,
     silent: Mutex<Option<Silent>>,
 }
@@ -165,7 +164,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         drop(self.silent.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let service = self.service.clone();
+        let service = Arc::clone(&self.service);
         let peer = self.peer;
         Box::pin(async move { Ok(service.answer(request, peer).await) })
     }
@@ -174,7 +173,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    service: Service,
+    service: Arc<Service>,
     silent: Silent,
 ) -> Connection<TokioIo<TcpStream>, PerConnection> {
     // Small messages must not wait for more to come.

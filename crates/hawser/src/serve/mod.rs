@@ -1,6 +1,7 @@
 //! `hawser serve`: puts the parts together, listens, and stops cleanly.
 
 mod backchannel;
+mod body;
 mod build;
 mod client_address;
 mod cores;

@@ -50,7 +50,7 @@ impl http_body::Body for Long {
 
 fn long(frame: usize, frames: usize, taken: &Arc<AtomicUsize>) -> Response<Body> {
     let (taken, frame) = (Arc::clone(taken), Bytes::from(vec![b'x'; frame]));
-    Response::new(Long { frame, left: frames, taken, _dropped: None, ends: true }.boxed_unsync())
+    Response::new(Body::stream(Long { frame, left: frames, taken, _dropped: None, ends: true }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +201,7 @@ async fn a_caller_who_leaves_has_left_over_there_as_well() {
             let taken = Arc::default();
             let dropped = dropped.lock().unwrap().take();
             let body = Long { frame: "x".into(), left: 1, taken, _dropped: dropped, ends: false };
-            std::future::ready(Response::new(body.boxed_unsync()))
+            std::future::ready(Response::new(Body::stream(body)))
         })
         .await;
     let here = world.asker().await;

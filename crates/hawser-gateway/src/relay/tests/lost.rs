@@ -23,7 +23,7 @@ fn fed() -> (mpsc::UnboundedSender<&'static str>, Response<Body>) {
         let data = receiver.recv().await?;
         Some((Ok(http_body::Frame::data(Bytes::from(data))), receiver))
     });
-    (sender, Response::new(StreamBody::new(Box::pin(frames)).boxed_unsync()))
+    (sender, Response::new(Body::stream(StreamBody::new(Box::pin(frames)))))
 }
 
 /// A node with one answer, which is fed by the test.
