@@ -74,6 +74,10 @@ impl World {
         let number = self.choices.index(NODES);
         let Some(node) = self.nodes.get(number).cloned().flatten() else { return };
         self.trace.tell(&format!("node {number} is drained"));
+        for _ in 0..3 {
+            self.call_stateless_at(Arc::clone(&node));
+        }
+        sleep(Duration::from_millis(5)).await;
         self.facts.drains(node.number, node.start);
         self.calls.drains();
         let began = Instant::now();

@@ -98,7 +98,13 @@ impl World {
 
     /// An owner calls a tool without a session.
     pub(super) fn call_stateless(&mut self) {
-        let Some(node) = self.any_node() else { return };
+        if let Some(node) = self.any_node() {
+            self.call_stateless_at(node);
+        }
+    }
+
+    /// The same, at this node.
+    pub(super) fn call_stateless_at(&mut self, node: Arc<Node>) {
         let owner = self.choices.index(OWNERS);
         let tool = TOOLS[self.choices.index(TOOLS.len())];
         let (call, token) = (self.calls.begin(Some(owner), tool, tool == "new_ask"), self.token(owner));
