@@ -20,7 +20,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::table::Table;
-use crate::stage::process::end_on_signals;
+use crate::stage::process::{end_on_signals, folder};
 
 /// No run takes longer.
 const LIMIT: Duration = Duration::from_hours(3);
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// The most sessions that the cost of a call is measured with.
     #[arg(long, value_name = "SESSIONS", default_value_t = 1_000_000)]
     sessions: usize,
-    /// Valkey's program, for `scaling`.
+    /// Valkey's program, for `sessions`.
     #[arg(long, value_name = "FILE")]
     valkey: Option<PathBuf>,
     /// What is installed for `peers`, as `cargo xtask bench --peers` writes it.
@@ -86,8 +86,12 @@ enum Part {
     First,
     /// A result of 50 MB.
     Large,
-    /// How the cost of a call depends on the number of sessions, backends and tools.
-    Scaling,
+    /// How the cost of a call depends on the number of tools.
+    Tools,
+    /// On the number of backends.
+    Backends,
+    /// On the number of sessions that are open.
+    Sessions,
     /// Many open streams, and a change that all are told of.
     Streams,
     /// Other gateways that install from registries.
@@ -103,7 +107,9 @@ impl Part {
             Self::Calls => calls::run(options, dir),
             Self::First => first::run(options, dir),
             Self::Large => large::run(options, dir),
-            Self::Scaling => scaling::run(options, dir),
+            Self::Tools => scaling::tools(options),
+            Self::Backends => scaling::backends(options),
+            Self::Sessions => scaling::sessions(options, dir),
             Self::Streams => streams::run(options, dir),
             Self::Peers => peers::run(options, dir),
         }
@@ -113,7 +119,7 @@ impl Part {
 /// Measures, and tells whether all parts could be measured.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     end_on_signals(LIMIT)?;
-    let dir = tempfile::TempDir::with_prefix("hawser-bench-")?;
+    let dir = folder()?;
     let parts = match options.only.as_slice() {
         _ if options.quick => &[Part::Calls],
         [] => Part::USUAL.as_slice(),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::stage::gateway::Gateway;
 use crate::stage::issuer::Issuer;
 use crate::stage::nginx::Nginx;
-use crate::stage::process::end_on_signals;
+use crate::stage::process::{end_on_signals, folder};
 use crate::stage::server::Server;
 
 const LIMIT: Duration = Duration::from_hours(24);
@@ -35,7 +35,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     end_on_signals(LIMIT)?;
-    let dir = tempfile::TempDir::with_prefix("hawser-bench-")?;
+    let dir = folder()?;
     let more: serde_json::Map<String, Value> =
         serde_json::from_str(&options.configuration).context("--configuration")?;
     let more: Vec<(&str, Value)> = more.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();

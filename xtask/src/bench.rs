@@ -109,7 +109,7 @@ fn measure(workspace: &Workspace, options: &Options, parts: &Parts) -> Result<Va
     command.arg("compare").arg("--hawser").arg(hawser).arg("--nginx").arg(&parts.nginx).arg("--json").arg(&json);
     let mut only = vec!["calls,first,large"];
     if let Some(valkey) = &parts.valkey {
-        only.push("scaling,streams");
+        only.push("tools,backends,sessions,streams");
         command.arg("--valkey").arg(valkey);
     }
     if let Some(peers) = &parts.peers {

@@ -17,6 +17,7 @@ use crate::load::request::{Asked, Era, Target};
 use crate::load::{Length, Plan, on_one_thread};
 use crate::stage::gateway::Gateway;
 use crate::stage::issuer::Issuer;
+use crate::stage::process::folder;
 use crate::stage::server::Server;
 use crate::stage::valkey::Valkey;
 
@@ -44,30 +45,22 @@ struct Sized {
     _dir: TempDir,
 }
 
-pub(super) fn run(options: &Options, dir: &Path) -> Result<Found> {
+/// Tools of one backend.
+pub(super) fn tools(options: &Options) -> Result<Found> {
     let issuer = Issuer::start()?;
-    let (mut tables, mut raw) = (Vec::new(), Map::new());
-    let mut take = |what: &str, (table, found): (Table, Value)| {
-        tables.push(table);
-        raw.insert(what.to_owned(), found);
-    };
-    take("tools", tools(options, &issuer)?);
-    take("backends", backends(options, &issuer)?);
-    take("sessions", sessions(options, &issuer, dir)?);
-    Ok(Found { name: "scaling", tables, raw: raw.into() })
-}
-
-fn tools(options: &Options, issuer: &Issuer) -> Result<(Table, Value)> {
     let mut all = Vec::new();
     for count in TOOLS {
         // The last of them.
         let asked = vec![Asked::call(&format!("tool_0_{}", count - 1), &json!({}))];
-        all.push(sized(options, issuer, &format!("{count} tools"), 1, count, asked, &[])?);
+        all.push(sized(options, &issuer, &format!("{count} tools"), 1, count, asked, &[])?);
     }
-    compared(options, "Tools of one backend", &all, 0)
+    let (table, raw) = compared(options, "Tools of one backend", &all, 0)?;
+    Ok(Found { name: "tools", tables: vec![table], raw })
 }
 
-fn backends(options: &Options, issuer: &Issuer) -> Result<(Table, Value)> {
+/// Backends of one endpoint.
+pub(super) fn backends(options: &Options) -> Result<Found> {
+    let issuer = Issuer::start()?;
     let (mut one, mut turns) = (Vec::new(), Vec::new());
     for count in BACKENDS {
         let call = |number: usize| match number {
@@ -75,27 +68,32 @@ fn backends(options: &Options, issuer: &Issuer) -> Result<(Table, Value)> {
             number => Asked::call(&format!("b{number}_echo_{number}"), &json!({})),
         };
         let name = |what: &str| format!("{count} backends, {what}");
-        one.push(sized(options, issuer, &name("the last one called"), count, 10, vec![call(count - 1)], &[])?);
+        one.push(sized(options, &issuer, &name("the last one called"), count, 10, vec![call(count - 1)], &[])?);
         if count > 1 {
             let all = (0..count).map(call).collect();
-            turns.push(sized(options, issuer, &name("all in turns"), count, 10, all, &[])?);
+            turns.push(sized(options, &issuer, &name("all in turns"), count, 10, all, &[])?);
         }
     }
     one.append(&mut turns);
-    compared(options, "Backends", &one, 0)
+    let (table, raw) = compared(options, "Backends", &one, 0)?;
+    Ok(Found { name: "backends", tables: vec![table], raw })
 }
 
-fn sessions(options: &Options, issuer: &Issuer, dir: &Path) -> Result<(Table, Value)> {
+/// Sessions of ten thousand owners.
+pub(super) fn sessions(options: &Options, dir: &Path) -> Result<Found> {
+    let issuer = Issuer::start()?;
     let valkey = Valkey::start(options.valkey.as_deref().context("--valkey FILE says where Valkey is")?, dir)?;
+    let key_ring = Gateway::key_ring(&options.hawser, dir)?;
     let (mut all, mut opening) = (Vec::new(), Vec::new());
     for count in SESSIONS.into_iter().filter(|count| *count <= options.sessions) {
         let room = count + TURNS + 64;
         let more = [
+            ("key_ring", key_ring.clone()),
             ("store", json!({ "url": valkey.url(), "prefix": format!("n{count}") })),
             ("sessions", json!({ "total": room, "per_owner": room.min(1_000_000), "at_work": room.min(10_000) })),
         ];
         let asked = vec![Asked::call("b0_echo", &json!({}))];
-        let gateway = sized(options, issuer, &format!("{count} sessions"), 1, 10, asked, &more)?;
+        let gateway = sized(options, &issuer, &format!("{count} sessions"), 1, 10, asked, &more)?;
         let began = Instant::now();
         let url = gateway.gateway.url().clone();
         let tokens: Result<Vec<String>> = (0..count.div_ceil(BLOCK).min(OWNERS))
@@ -114,7 +112,8 @@ fn sessions(options: &Options, issuer: &Issuer, dir: &Path) -> Result<(Table, Va
     let (mut few, found) = compared(options, "Sessions that are open, few of them called", &all, 0)?;
     let (turns, in_turns) = compared(options, &format!("The same, {TURNS} of them called in turns"), &all, TURNS)?;
     few.follow(turns);
-    Ok((few, json!({ "few_called": found, "many_called": in_turns, "opening_seconds": opening })))
+    let raw = json!({ "few_called": found, "many_called": in_turns, "opening_seconds": opening });
+    Ok(Found { name: "sessions", tables: vec![few], raw })
 }
 
 /// A gateway in front of so many backends with so many tools each.
@@ -127,7 +126,7 @@ fn sized(
     asked: Vec<Asked>,
     more: &[(&str, Value)],
 ) -> Result<Sized> {
-    let dir = TempDir::with_prefix("hawser-bench-")?;
+    let dir = folder()?;
     let backend = Server::start(backends, tools, dir.path())?;
     let unprefixed =
         asked.iter().any(|asked| asked.params["name"].as_str().is_some_and(|name| name.starts_with("tool_")));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -57,6 +57,14 @@ impl Gateway {
         let ready: Ready = serde_json::from_value(process.ready(START_LIMIT)?)?;
         let url = ready.endpoints.into_iter().next().context("no endpoint")?.url;
         Ok(Self { process, url })
+    }
+
+    /// A new key ring for one whose store others could share.
+    pub(crate) fn key_ring(program: &Path, dir: &Path) -> Result<Value> {
+        let file = dir.join("key-ring.json");
+        let made = Command::new(program).args(["keys", "generate"]).arg(&file).output().context("making a key ring")?;
+        ensure!(made.status.success(), "making a key ring: {}", String::from_utf8_lossy(&made.stderr));
+        Ok(json!(format!("file:{}", file.display())))
     }
 
     pub(crate) const fn url(&self) -> &Url {

@@ -121,11 +121,12 @@ impl Kind {
                 let file = dir.join("proxy.toml");
                 let text = format!(
                     "[proxy]\nname = \"bench\"\n[proxy.listen]\nhost = \"127.0.0.1\"\nport = {port}\n\
-                     [[backends]]\nname = \"bench\"\ntransport = \"http\"\nurl = \"{backend}\"\n"
+                     [[backends]]\nname = \"bench\"\ntransport = \"http\"\nurl = \"{backend}\"\n\
+                     [observability]\nlog_level = \"error\"\naudit = false\n"
                 );
                 std::fs::write(&file, text).context("writing its configuration")?;
                 let mut command = Command::new(folder.join("bin/mcp-proxy"));
-                command.arg("--config").arg(file).env("RUST_LOG", "error");
+                command.arg("--config").arg(file);
                 Way { command, path: "/", token: None }
             }
             Self::Fastmcp => {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::cpu;
 
@@ -22,6 +23,15 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The processes that run.
 static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// The folders that they work in.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A new folder, gone when it goes out of scope and when a signal comes.
+pub(crate) fn folder() -> Result<TempDir> {
+    let folder = TempDir::with_prefix("hawser-bench-").context("a folder for a run")?;
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(folder.path().to_owned());
+    Ok(folder)
+}
 
 /// A running process.
 pub(crate) struct Process {
@@ -134,6 +144,10 @@ pub(crate) fn end_on_signals(limit: Duration) -> Result<()> {
             thread::sleep(LOOK);
         }
         end(&families);
+        for folder in FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // Most are gone already.
+            let _ = fs::remove_dir_all(folder);
+        }
         std::process::exit(130);
     })?;
     Ok(())
