@@ -86,7 +86,8 @@ pub(super) fn sessions(options: &Options, dir: &Path) -> Result<Found> {
     let key_ring = Gateway::key_ring(&options.hawser, dir)?;
     let (mut all, mut opening) = (Vec::new(), Vec::new());
     for count in SESSIONS.into_iter().filter(|count| *count <= options.sessions) {
-        let room = count + TURNS + 64;
+        // What each round opens besides is there to the end.
+        let room = count + (TURNS + usize::try_from(options.connections * 4)?) * (usize::try_from(options.rounds)? + 1);
         let more = [
             ("key_ring", key_ring.clone()),
             ("store", json!({ "url": valkey.url(), "prefix": format!("n{count}") })),
