@@ -39,13 +39,6 @@ enum Row {
     Newer,
 }
 
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-enum Held {
-    No,
-    Live,
-    Terminated,
-}
-
 /// What is on its way to a node.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 enum Word {
@@ -65,7 +58,9 @@ enum Doing {
 
 #[derive(Clone, Copy, Debug, Hash)]
 struct Node {
-    held: Held,
+    /// Whether it is in memory, and not ended.
+    held: bool,
+    /// Whether it is known to be over.
     knows: bool,
     /// A look-up is due.
     unchecked: bool,
@@ -73,7 +68,7 @@ struct Node {
     doing: Doing,
 }
 
-const FRESH: Node = Node { held: Held::No, knows: false, unchecked: false, word: None, doing: Doing::Nothing };
+const FRESH: Node = Node { held: false, knows: false, unchecked: false, word: None, doing: Doing::Nothing };
 
 #[derive(Clone, Debug, Hash)]
 struct World {
@@ -115,6 +110,8 @@ enum Event {
     LookUp(usize),
     FindUse(usize),
     WriteUse(usize),
+    /// Another session needs its place.
+    SetAside(usize),
     /// A node dies, and begins anew.
     Die(usize),
     Flush,
@@ -202,11 +199,11 @@ impl OneSession {
         if at.knows {
             ended.note(KEY, self.ended(), NOW);
         }
+        let known = ended.holds(KEY, &proven.owner().to_hex(), PATH, proven.issued());
         let standing = match at.held {
-            Held::Live => LIVE,
-            Held::Terminated => Standing::Terminated,
-            Held::No if ended.holds(KEY, &proven.owner().to_hex(), PATH, proven.issued()) => Standing::Terminated,
-            Held::No => match self.read(world.row) {
+            true => LIVE,
+            false if known => Standing::Terminated,
+            false => match self.read(world.row) {
                 Some(StoredSession::Terminated) => Standing::Terminated,
                 Some(StoredSession::Newer) => return Ok(false),
                 Some(StoredSession::Foreign) => {
@@ -215,7 +212,7 @@ impl OneSession {
                     Standing::ForeignRecord
                 }
                 found => {
-                    (at.held, at.unchecked) = (Held::Live, found.is_none());
+                    (at.held, at.unchecked) = (true, found.is_none());
                     LIVE
                 }
             },
@@ -244,6 +241,9 @@ impl OneSession {
         if served && before.over && before.row == Row::Tombstone && told && !before.is_untold() {
             return Err("what is over is served, and nobody has yet to hear of it".to_owned());
         }
+        if served && !before.nodes[node].held && matches!(before.row, Row::Old | Row::Foreign) {
+            return Err("a row that is nobody's is claimed".to_owned());
+        }
         if served && before.nodes[node].knows {
             return Err("what this node knows to be over is served".to_owned());
         }
@@ -259,7 +259,7 @@ impl World {
 
     fn cut_off(&mut self, node: usize) {
         let at = &mut self.nodes[node];
-        (at.held, at.knows, at.unchecked) = (Held::Terminated, true, false);
+        (at.held, at.knows, at.unchecked) = (false, true, false);
         self.over = true;
     }
 
@@ -287,7 +287,9 @@ impl Model for OneSession {
         for (node, at) in world.nodes.iter().enumerate() {
             steps.extend(PRESENTERS.map(|by| Event::Presented { node, by }));
             match at.doing {
-                Doing::Nothing if at.held == Held::Live => steps.extend([Event::End(node), Event::FindUse(node)]),
+                Doing::Nothing if at.held => {
+                    steps.extend([Event::End(node), Event::FindUse(node), Event::SetAside(node)]);
+                }
                 Doing::Nothing => {}
                 Doing::Ending => steps.push(Event::Tell(node)),
                 Doing::Writing(_) => steps.push(Event::WriteUse(node)),
@@ -318,7 +320,7 @@ impl Model for OneSession {
                     world.row = Row::Tombstone;
                     world.announce(Word::Ended);
                 }
-                Some(Word::Missed) => world.nodes[node].unchecked = world.nodes[node].held == Held::Live,
+                Some(Word::Missed) => world.nodes[node].unchecked = world.nodes[node].held,
                 None => {}
             },
             Event::LookUp(node) => match self.read(world.row) {
@@ -340,6 +342,7 @@ impl Model for OneSession {
                     _ => {}
                 }
             }
+            Event::SetAside(node) => (world.nodes[node].held, world.nodes[node].unchecked) = (false, false),
             Event::Die(node) => {
                 world.untold |= world.nodes[node].doing == Doing::Ending;
                 (world.nodes[node], world.faults) = (FRESH, world.faults + 1);
