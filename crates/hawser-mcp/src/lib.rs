@@ -50,4 +50,4 @@ pub use names::{ListKind, client_notification, is_cacheable, method, notificatio
 pub use raw::{RawJson, RawJsonError};
 pub use response_reader::{ResponseError, ResponseReader};
 pub use revision::{Era, Revision};
-pub use sse::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment, encode_sse_priming};
+pub use sse::{PassedOn, SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment, encode_sse_priming};

@@ -1,7 +1,11 @@
 //! Server-sent events (WHATWG HTML, section 9.2), as the streamable HTTP transport uses them.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
+use memchr::memchr2;
 use thiserror::Error;
+
+/// May come first in a stream, and means nothing.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -24,6 +28,15 @@ pub enum SseError {
     TooLarge(usize),
 }
 
+/// What comes of an event whose data is passed on as it arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PassedOn {
+    /// More of the data.
+    Data(Bytes),
+    /// The end of the event: all else that it says.
+    End(SseEvent),
+}
+
 /// Reads events from chunks split anywhere. Holds at most one event of bounded size.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts about where the reader stands")]
@@ -36,6 +49,15 @@ pub struct SseDecoder {
     event_bytes_max: usize,
     after_cr: bool,
     started: bool,
+    /// Within a line of data that is passed on.
+    passing: bool,
+}
+
+impl SseEvent {
+    /// Whether it is of the type that messages have; other types are not the protocol's.
+    pub fn is_message(&self) -> bool {
+        self.event.as_deref().is_none_or(|event| event.is_empty() || event == "message")
+    }
 }
 
 impl SseDecoder {
@@ -50,7 +72,68 @@ impl SseDecoder {
             event_bytes_max,
             after_cr: false,
             started: false,
+            passing: false,
         }
+    }
+
+    /// How many bytes of an event that has not ended are held.
+    pub fn held(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+
+    /// A copy of the data of the event that has begun, if it is in the middle of a line of data and no event of a type of its own.
+    pub fn begun_data(&self) -> Option<Bytes> {
+        let line =
+            if self.started { &self.line } else { self.line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.line) };
+        let value = line.strip_prefix(b"data:").filter(|value| !value.is_empty() && self.event.is_message())?;
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let line_end: &[u8] = if self.has_data { b"\n" } else { b"" };
+        Some([&self.data, line_end, value].concat().into())
+    }
+
+    /// From now on the data of the event is passed on as it arrives: what is held of it ([`Self::begun_data`]) is forgotten, and
+    /// [`Self::pass_on`] is to be called until the event has ended. Its data has no limit any more.
+    pub fn begin_to_pass_on(&mut self) {
+        (self.passing, self.started, self.has_data, self.touched) = (true, true, true, true);
+        self.line.clear();
+        self.data.clear();
+    }
+
+    /// Takes from a chunk what comes next of an event that is passed on; `None` when nothing is left of the chunk. After an error
+    /// the stream must be dropped.
+    pub fn pass_on(&mut self, chunk: &mut Bytes) -> Result<Option<PassedOn>, SseError> {
+        while !chunk.is_empty() {
+            if self.passing {
+                let end = memchr2(b'\n', b'\r', chunk);
+                let data = chunk.split_to(end.unwrap_or(chunk.len()));
+                if end.is_some() {
+                    self.passing = false;
+                    self.after_cr = chunk.get_u8() == b'\r';
+                }
+                if !data.is_empty() {
+                    return Ok(Some(PassedOn::Data(data)));
+                }
+                continue;
+            }
+            if std::mem::take(&mut self.after_cr) && chunk.first() == Some(&b'\n') {
+                chunk.advance(1);
+                continue;
+            }
+            let end = memchr2(b'\n', b'\r', chunk);
+            let part = chunk.split_to(end.unwrap_or(chunk.len()));
+            self.take(&part)?;
+            if end.is_none() {
+                break;
+            }
+            self.after_cr = chunk.get_u8() == b'\r';
+            if let Some(event) = self.end_line() {
+                return Ok(Some(PassedOn::End(event)));
+            }
+            if !self.data.is_empty() {
+                return Ok(Some(PassedOn::Data(self.data.split().freeze())));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes a chunk and gives every event that it completes. After an error the stream must be dropped.
@@ -90,7 +173,7 @@ impl SseDecoder {
     fn end_line(&mut self) -> Option<SseEvent> {
         let mut line = self.line.split().freeze();
         if !std::mem::replace(&mut self.started, true)
-            && let Some(after_bom) = line.strip_prefix(b"\xEF\xBB\xBF")
+            && let Some(after_bom) = line.strip_prefix(BYTE_ORDER_MARK)
         {
             line = line.slice_ref(after_bom);
         }

@@ -1,6 +1,7 @@
 //! Server-sent events: cuts make no difference, what is written is read again, nothing grows beyond its bound.
 
-use hawser_mcp::{SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment};
+use bytes::Bytes;
+use hawser_mcp::{PassedOn, SseDecoder, SseError, SseEvent, encode_sse, encode_sse_comment};
 use proptest::prelude::*;
 
 use crate::json::{cuts, pieces};
@@ -47,6 +48,31 @@ proptest! {
         let text = lines.concat();
         let whole = decode(&[text.as_bytes()], max);
         prop_assert_eq!(decode(&pieces(text.as_bytes(), &cuts), max), whole);
+    }
+
+    #[test]
+    fn an_event_that_is_passed_on_is_the_same_event(
+        lines in proptest::collection::vec(line(), 1..20), from: usize, cuts in cuts()
+    ) {
+        let text = lines.concat();
+        let from = from % (text.len() + 1);
+        let mut decoder = SseDecoder::new(UNBOUNDED);
+        let before = decoder.push(text.as_bytes().get(..from).unwrap()).unwrap();
+        let Some(begun) = decoder.begun_data() else { return Ok(()) };
+        decoder.begin_to_pass_on();
+        let mut data = begun.to_vec();
+        let mut ended = None;
+        for part in pieces(text.as_bytes().get(from..).unwrap(), &cuts) {
+            let mut chunk = Bytes::copy_from_slice(part);
+            while ended.is_none() && let Some(passed) = decoder.pass_on(&mut chunk).unwrap() {
+                match passed {
+                    PassedOn::Data(more) => data.extend_from_slice(&more),
+                    PassedOn::End(event) => ended = Some(SseEvent { data: data.clone().into(), ..event }),
+                }
+            }
+        }
+        let whole = decode(&[text.as_bytes()], UNBOUNDED).unwrap();
+        prop_assert_eq!(ended.as_ref(), whole.get(before.len()));
     }
 
     #[test]
