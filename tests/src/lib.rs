@@ -29,6 +29,7 @@ mod stage;
 mod stdio;
 mod token_issuer;
 mod tool;
+mod written_backend;
 
 pub use answer::{Answer, EventReader, StreamEvent};
 pub use capture::{Capture, Captured, Sender, Side};
@@ -55,3 +56,4 @@ pub use stage::Stage;
 pub use stdio::{StdioConfiguration, StdioGateway};
 pub use token_issuer::TokenIssuer;
 pub use tool::{called_text, text_of};
+pub use written_backend::{Writing, WrittenBackend, WrittenCall};

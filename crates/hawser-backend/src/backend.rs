@@ -109,6 +109,11 @@ impl Backend {
         &self.0.config.name
     }
 
+    /// Largest message of it that is held.
+    pub fn message_bytes_max(&self) -> usize {
+        self.0.config.message_bytes_max
+    }
+
     /// Whether every session with it is a child process.
     pub fn is_stdio(&self) -> bool {
         self.0.is_stdio()

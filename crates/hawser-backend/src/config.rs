@@ -52,6 +52,8 @@ pub struct BackendConfig {
     pub probe_timeout: Duration,
     /// Largest JSON body, server-sent event or line that is read.
     pub message_bytes_max: usize,
+    /// Largest result that is passed on as it arrives, without being held; with 0 none is.
+    pub streamed_bytes_max: u64,
     /// Depth and batch size of messages.
     pub limits: Limits,
 }
@@ -147,6 +149,7 @@ impl BackendConfig {
             connect_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(5),
             message_bytes_max: 16 * 1024 * 1024,
+            streamed_bytes_max: 1024 * 1024 * 1024,
             limits: Limits::default(),
         }
     }

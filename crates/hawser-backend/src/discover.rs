@@ -85,7 +85,7 @@ fn judge(backend: &BackendName, item: ExchangeItem) -> Probe {
     match item {
         ExchangeItem::Response(outcome) => read(backend, &outcome),
         ExchangeItem::Failed(error) => failed(error),
-        ExchangeItem::Notification(_) | ExchangeItem::Request(_) => {
+        ExchangeItem::Notification(_) | ExchangeItem::Request(_) | ExchangeItem::LargeResult => {
             Probe::Unclear(BackendError::Closed { backend: backend.clone() })
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hawser_mcp::{Notification, Outcome, Request, method};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,6 +28,8 @@ pub struct Exchange {
     quiet_until: Instant,
     began: Instant,
     ends_at: Instant,
+    /// Until when the piece of a large result that was asked for has to come.
+    piece_until: Option<Instant>,
 }
 
 /// How an exchange is held.
@@ -47,6 +50,8 @@ pub enum ExchangeItem {
     Request(Request),
     /// The answer. Ends the exchange.
     Response(Outcome),
+    /// The answer is a large result, to be read with [`Exchange::piece`]. Comes only after [`Exchange::give_large_in_pieces`].
+    LargeResult,
     /// There will be no answer. Ends the exchange.
     Failed(BackendError),
 }
@@ -71,6 +76,7 @@ impl Exchange {
             quiet_until: Instant::now() + core.config.request_timeout,
             began,
             ends_at: began + core.config.request_timeout_max,
+            piece_until: None,
             core,
         }
     }
@@ -86,7 +92,7 @@ impl Exchange {
     pub async fn next(&mut self) -> ExchangeItem {
         loop {
             let Some(course) = &mut self.course else {
-                return ExchangeItem::Failed(BackendError::Closed { backend: self.core.config.name.clone() });
+                return ExchangeItem::Failed(self.closed());
             };
             if self.endless {
                 let item = course.next().await;
@@ -100,12 +106,43 @@ impl Exchange {
                 // An answer that is there is given however late it is asked for; anything else may come without end.
                 Ok(Some(item)) if item.is_end() || Instant::now() < self.ends_at => return self.note(item),
                 // Cheap news can come without end, so the hard limit is looked at here, too.
-                Ok(None) if Instant::now() >= self.ends_at => return self.time_out(),
+                Ok(None) if Instant::now() >= self.ends_at => return ExchangeItem::Failed(self.time_out()),
                 Ok(None) => self.quiet_until = Instant::now() + self.core.config.request_timeout,
                 Err(_) if self.may_wait_on() => {}
-                Ok(Some(_)) | Err(_) => return self.time_out(),
+                Ok(Some(_)) | Err(_) => return ExchangeItem::Failed(self.time_out()),
             }
         }
+    }
+
+    /// From now on a large result need not be held by anybody: it comes as [`ExchangeItem::LargeResult`]. Only what the server itself
+    /// sends over streamable HTTP can come so.
+    pub fn give_large_in_pieces(&mut self) {
+        if let Some(Course::Direct(Flow::Http(flow))) = &mut self.course {
+            flow.give_large_in_pieces();
+        }
+    }
+
+    /// More of the result after [`ExchangeItem::LargeResult`]: its raw JSON. `None` says that all of it was given, and that it was
+    /// the well-formed answer to the request; until then it must not look complete to anybody. Cancel safe.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, BackendError> {
+        // From now on: whoever reads may have taken their time, and that was no silence of the server.
+        let quiet_until = *self.piece_until.get_or_insert_with(|| Instant::now() + self.core.config.request_timeout);
+        let Some(Course::Direct(Flow::Http(flow))) = &mut self.course else {
+            return Err(self.closed());
+        };
+        let deadline = quiet_until.min(self.ends_at);
+        let piece = match timeout_at(deadline, flow.piece()).await {
+            Ok(piece) if Instant::now() < self.ends_at => piece,
+            Ok(_) | Err(_) => Err(self.time_out()),
+        };
+        self.piece_until = None;
+        if let Err(error) = &piece {
+            self.core.note_failure(error);
+        }
+        if !matches!(piece, Ok(Some(_))) {
+            self.course = None;
+        }
+        piece
     }
 
     /// The server waited for this long for an answer that nobody here could give sooner: the exchange may take so much longer as
@@ -136,6 +173,11 @@ impl Exchange {
         }
     }
 
+    /// What there is after the end.
+    pub fn closed(&self) -> BackendError {
+        BackendError::Closed { backend: self.core.config.name.clone() }
+    }
+
     fn note(&mut self, item: ExchangeItem) -> ExchangeItem {
         if let ExchangeItem::Failed(error) = &item {
             self.core.note_failure(error);
@@ -157,7 +199,7 @@ impl Exchange {
     }
 
     /// "The sender SHOULD issue a cancellation notification for that request and stop waiting" (MCP, Lifecycle, Timeouts).
-    fn time_out(&mut self) -> ExchangeItem {
+    fn time_out(&mut self) -> BackendError {
         let direct = matches!(self.course.take(), Some(Course::Direct(_)));
         if self.cancellable && direct {
             self.core.link.send_in_background(cancelled(self.id, Some("timeout")));
@@ -167,7 +209,7 @@ impl Exchange {
         } else {
             self.core.config.request_timeout
         };
-        ExchangeItem::Failed(BackendError::TimedOut { backend: self.core.config.name.clone(), after })
+        BackendError::TimedOut { backend: self.core.config.name.clone(), after }
     }
 }
 

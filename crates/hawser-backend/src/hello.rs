@@ -81,6 +81,7 @@ async fn shake_hands(core: &Arc<SessionCore>, client: &ClientHello) -> Result<Se
             }
             ExchangeItem::Response(outcome) => break outcome,
             ExchangeItem::Failed(error) => return Err(error),
+            ExchangeItem::LargeResult => return Err(exchange.closed()),
         }
     };
     let server = ServerHello::read(&core.config.name, &outcome, !matches!(*core.link, Link::Http(_)))?;

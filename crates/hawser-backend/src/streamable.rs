@@ -4,10 +4,12 @@ mod background;
 mod client;
 mod connections;
 mod flow;
+mod large;
 mod link;
 mod listen;
 mod per_runtime;
 mod verdict;
+mod whole;
 
 pub(crate) use background::{Background, in_background};
 pub(crate) use client::{HttpClient, NotAccepted, PROTOCOL_VERSION, accept, causes, send_failure};

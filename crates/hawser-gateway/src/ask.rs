@@ -131,6 +131,8 @@ pub(crate) async fn outcome(mut exchange: Exchange, audience: Option<Audience<'_
         let message = match exchange.next().await {
             ExchangeItem::Response(outcome) => return Ok(outcome),
             ExchangeItem::Failed(error) => return Err(error),
+            // Nobody asked for pieces here.
+            ExchangeItem::LargeResult => return Err(exchange.closed()),
             ExchangeItem::Notification(notification) => Message::Notification(notification),
             ExchangeItem::Request(request) => Message::Request(request),
         };

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::ask::{MessageCount, begin, flood, may_repeat};
 use crate::in_flight::{Attached, Flight, News, Over};
+use crate::large;
 use crate::pending::decline;
 use crate::reply::Out;
 use crate::session::Session;
@@ -43,6 +44,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
         Ok(started) => started,
         Err(error) => return Some(Err(failure(call, &error))),
     };
+    large::prepare(call, &from, &mut exchange, out);
     let mut pauses = exchange.pauses();
     let mut repeatable = true;
     let mut messages = MessageCount::default();
@@ -79,6 +81,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                 }
                 return Some(Ok(translated(call, &from, outcome)));
             }
+            ExchangeItem::LargeResult => return large::answer(call, exchange, flight, out).await,
             ExchangeItem::Failed(error) => {
                 let safe = error.was_not_processed() || (has_no_effects(call.method) && may_repeat(&error));
                 if !(repeatable && safe) {
@@ -89,6 +92,7 @@ pub(crate) async fn run(call: &Call<'_>, flight: &mut Flight, out: &Out) -> Opti
                     Ok(started) => started,
                     Err(error) => return Some(Err(failure(call, &error))),
                 };
+                large::prepare(call, &from, &mut exchange, out);
                 pauses = exchange.pauses();
             }
             ExchangeItem::Notification(found) => {
@@ -193,7 +197,7 @@ fn session_ended() -> ErrorObject {
     ErrorObject::new(code::INTERNAL_ERROR, "the session has ended")
 }
 
-fn failure(call: &Call<'_>, error: &BackendError) -> ErrorObject {
+pub(crate) fn failure(call: &Call<'_>, error: &BackendError) -> ErrorObject {
     warn!(endpoint = call.session.endpoint().name(), method = call.method, %error, "a call failed");
     ErrorObject::new(code::INTERNAL_ERROR, error.client_message())
 }

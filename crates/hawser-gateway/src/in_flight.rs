@@ -311,6 +311,24 @@ impl Flight {
         .await
     }
 
+    /// Nothing is attached from now on; `false` if something was already, and has to be taken.
+    pub(crate) fn takes_nothing_more(&self) -> bool {
+        // Whoever attaches something holds this for as long as it takes.
+        let _table = lock(&self.table);
+        let mut state = self.running.state();
+        let nothing = state.attached.is_empty();
+        if nothing {
+            // What comes from a backend is for the calls that are at it.
+            state.backend = None;
+        }
+        nothing
+    }
+
+    /// The id that it was started under.
+    pub(crate) fn id(&self) -> &RequestId {
+        &self.running.id
+    }
+
     /// Why it was cancelled, if somebody said so.
     pub(crate) fn reason(&self) -> Option<String> {
         self.running.state().reason.clone()

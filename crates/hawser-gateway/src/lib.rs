@@ -25,6 +25,7 @@ mod get;
 mod hearsay;
 mod in_flight;
 mod initialize;
+mod large;
 mod listeners;
 mod lists;
 mod modern;

@@ -5,6 +5,7 @@
 //! the client come back. Nothing is committed before the first message is known, except after a long silence.
 
 mod body;
+mod large;
 mod out;
 
 use std::future::Future;
@@ -27,7 +28,7 @@ use crate::outbox::StandingReader;
 use crate::resumption::{EventWriter, Resumable, go_on, knows_polling, room_to_be_polled};
 
 pub use self::body::{Body, BrokenAnswer};
-pub(crate) use self::out::{Item, Out};
+pub(crate) use self::out::{Item, Out, Part};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a client should wait before it asks again, in seconds.
@@ -66,10 +67,14 @@ impl Work {
             return match self.first(keep_alive).await {
                 Some(Some(Item::Pause)) => continue,
                 Some(Some(Item::Final(status, response))) => json(status, response),
+                Some(Some(Item::Large(part))) => large::body(part, self),
                 Some(Some(Item::Message(message))) => event_stream(Some(encode_sse(None, &message)), self, keep_alive),
                 // Cancelled by its client: nothing more is said (MCP, Cancellation).
                 Some(None) => event_stream(None, self, keep_alive),
-                None => event_stream(Some(encode_sse_comment()), self, keep_alive),
+                None => {
+                    self.becomes_stream();
+                    event_stream(Some(encode_sse_comment()), self, keep_alive)
+                }
             };
         }
     }
@@ -87,6 +92,11 @@ impl Work {
                     held.work = None;
                     json(status, response)
                 }
+                // Its client has no event id and cannot come back, but what it asked for is done.
+                Some(Some(Item::Large(part))) => match held.work.take() {
+                    Some(work) => large::body(part, work),
+                    None => event_stream(None, Nothing, keep_alive),
+                },
                 // Cancelled by its client: nothing more is said, and there is nothing to come back for.
                 Some(None) => {
                     held.work = None;
@@ -101,6 +111,11 @@ impl Work {
     /// Answers with a stream whatever comes first: for batches, which have several responses.
     pub(crate) fn answer_streaming(self, to: Resumable, keep_alive: Duration) -> Response<Body> {
         Held { work: Some(self), to }.stream(None, keep_alive)
+    }
+
+    /// The answer is not a body of JSON any more, whatever comes.
+    fn becomes_stream(&self) {
+        self.said.no_large();
     }
 
     /// The first message, `None` after a silence of `patience`.
@@ -118,6 +133,7 @@ struct Held {
 
 impl Held {
     fn stream(mut self, first: Option<Item>, keep_alive: Duration) -> Response<Body> {
+        self.work.iter().for_each(Work::becomes_stream);
         let driving = Driving::new(self.work.take());
         let session = self.to.session().work();
         let log = &session.events;
@@ -129,7 +145,7 @@ impl Held {
         match first {
             Some(Item::Message(message) | Item::Final(_, message)) => log.append(reader.stream(), message),
             Some(Item::Pause) => paused = room_to_be_polled(log),
-            None => {}
+            Some(Item::Large(_)) | None => {}
         }
         event_stream(opening, CallStream { reader, writer, driving, paused }, keep_alive)
     }
@@ -138,6 +154,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
+            work.becomes_stream();
             go_on(&self.to.session().work().events, None, work, None);
         }
     }
@@ -191,7 +208,7 @@ impl CallStream {
             Some(Item::Pause) if self.paused.is_none() && knows_polling(self.writer.session().revision()) => {
                 self.paused = room_to_be_polled(self.reader.log());
             }
-            Some(Item::Pause) => {}
+            Some(Item::Pause | Item::Large(_)) => {}
             None => {
                 *held = None;
                 self.reader.log().finish(self.reader.stream());
@@ -238,7 +255,7 @@ impl Source for Work {
                 Some(Item::Message(message) | Item::Final(_, message)) => {
                     return Poll::Ready(Some(encode_sse(None, &message)));
                 }
-                Some(Item::Pause) => {}
+                Some(Item::Pause | Item::Large(_)) => {}
                 None => return Poll::Ready(None),
             }
         }
@@ -348,13 +365,18 @@ pub(crate) fn get_stream(
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    with_media_type(&mut response, status);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
     }
     response
+}
+
+/// What every JSON answer says of itself.
+fn with_media_type(response: &mut Response<Body>, status: StatusCode) {
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// An answer without a body.

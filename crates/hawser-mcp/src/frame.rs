@@ -377,6 +377,13 @@ impl Response {
         Self { id, outcome: Outcome::Error(error.to_raw()) }
     }
 
+    /// The beginning of a successful answer on the wire: its result and a closing brace are to follow.
+    pub fn opening(id: &RequestId) -> Bytes {
+        let mut out = opening(Some(id), 0);
+        out.extend_from_slice(b",\"result\":");
+        out.into()
+    }
+
     /// The response on the wire.
     pub fn to_bytes(&self) -> Bytes {
         let (name, value) = match &self.outcome {

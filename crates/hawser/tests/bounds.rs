@@ -173,7 +173,7 @@ const SESSIONS: &[Row] = &[
             ("hawser-gateway/src/in_flight.rs", "ATTACHED_BYTES_MAX: usize = 4 * 1024 * 1024;"),
         ],
     ),
-    ("ahead of its reader | 8 |", &[("hawser-gateway/src/reply.rs", "AHEAD: usize = 8;")]),
+    ("ahead of its reader | 8 |", &[("hawser-gateway/src/reply/out.rs", "AHEAD: usize = 8;")]),
     (
         "the size of one | 64; 64 KiB |",
         &[
@@ -315,6 +315,17 @@ const BACKENDS: &[Row] = &[
     (
         "that is read | 64 KiB |",
         &[("hawser-backend/src/streamable/client.rs", "REFUSAL_BYTES_MAX: usize = 64 * 1024;")],
+    ),
+    (
+        "the message around it | 256 KiB; 64 KiB |",
+        &[
+            ("hawser-backend/src/streamable/large.rs", "LARGE: usize = 256 * 1024;"),
+            ("hawser-mcp/src/response_reader.rs", "ENVELOPE_BYTES_MAX: usize = 64 * 1024;"),
+        ],
+    ),
+    (
+        "before it is given up | 1 minute |",
+        &[("hawser-gateway/src/reply/large.rs", "STALLED: Duration = Duration::from_mins(1);")],
     ),
     ("bring nothing | 5 |", &[("hawser-backend/src/streamable/flow.rs", "FRUITLESS_MAX: u32 = 5;")]),
     (

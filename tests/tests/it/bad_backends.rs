@@ -42,7 +42,8 @@ async fn stage(script: Script) -> Result<(Gateway, OddBackend, Person)> {
     let odd = OddBackend::start(script).await?;
     let timeout = format!("{}s", TIMEOUT.as_secs());
     let backends = json!({ "good": odd_stdio("well")?, "odd": { "url": odd.url(), "timeout": timeout } });
-    let configuration = json!({ "backends": backends, "limits": { "response_body": "1MiB" } });
+    let configuration =
+        json!({ "backends": backends, "limits": { "response_body": "1MiB", "streamed_result": "1MiB" } });
     let gateway = Gateway::with_users(configuration).await?;
     let mut alice = Person::log_in(&gateway.mcp()?, "alice").await?;
     alice.open().await?;

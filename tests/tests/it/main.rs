@@ -30,6 +30,7 @@ mod handles;
 mod hearsay;
 mod inspector;
 mod keys;
+mod large_results;
 mod listen;
 mod listen_backends;
 mod lists;

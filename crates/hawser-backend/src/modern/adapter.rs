@@ -133,7 +133,7 @@ impl ModernFlow {
     pub(super) fn polled(&mut self, item: ExchangeItem) -> Option<ExchangeItem> {
         let task = self.task.as_mut()?;
         match item {
-            ExchangeItem::Notification(_) | ExchangeItem::Request(_) => None,
+            ExchangeItem::Notification(_) | ExchangeItem::Request(_) | ExchangeItem::LargeResult => None,
             ExchangeItem::Response(Outcome::Result(state)) => match task.see(&state) {
                 Next::Wait => self.look_again(),
                 Next::Ask(requests) => self.ask(requests, None),
@@ -156,7 +156,7 @@ impl ModernFlow {
     /// What `tasks/update` brought: "the client SHOULD continue observing the task's status".
     pub(super) fn updated(&mut self, item: ExchangeItem) -> Option<ExchangeItem> {
         match item {
-            ExchangeItem::Notification(_) | ExchangeItem::Request(_) => None,
+            ExchangeItem::Notification(_) | ExchangeItem::Request(_) | ExchangeItem::LargeResult => None,
             ExchangeItem::Response(Outcome::Result(_)) => self.look_again(),
             ExchangeItem::Response(error) => {
                 self.unspoken(&error).or_else(|| Some(self.end(ExchangeItem::Response(error))))

@@ -194,7 +194,7 @@ impl ModernFlow {
         match item {
             ExchangeItem::Notification(told) => self.told(told),
             // No modern server asks this way.
-            ExchangeItem::Request(_) => None,
+            ExchangeItem::Request(_) | ExchangeItem::LargeResult => None,
             ExchangeItem::Response(outcome) => self.answered(outcome),
             ExchangeItem::Failed(error) => Some(self.end(ExchangeItem::Failed(error))),
         }
@@ -268,7 +268,7 @@ impl ModernFlow {
     /// Whatever the list brought, the request is sent once more: it has not been processed.
     fn refresh(&mut self, item: ExchangeItem, pages: u32) {
         let cursor = match item {
-            ExchangeItem::Notification(_) | ExchangeItem::Request(_) => return,
+            ExchangeItem::Notification(_) | ExchangeItem::Request(_) | ExchangeItem::LargeResult => return,
             ExchangeItem::Response(Outcome::Result(list)) => {
                 self.modern.shared.tools.learn(&self.port.config.name, &list);
                 ListPage::read(ListKind::Tools, &list).ok().and_then(|page| page.next_cursor)

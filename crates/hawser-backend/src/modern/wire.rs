@@ -86,7 +86,7 @@ impl Wire {
                         ExchangeItem::Response(_) => self.stage = Stage::Over,
                         // Given up on this side (read too slowly, say), it goes on for the server: dropped, it is cancelled.
                         ExchangeItem::Failed(_) => drop(std::mem::replace(self, self.over())),
-                        ExchangeItem::Notification(_) | ExchangeItem::Request(_) => {}
+                        ExchangeItem::Notification(_) | ExchangeItem::Request(_) | ExchangeItem::LargeResult => {}
                     }
                     return item;
                 }

@@ -8,20 +8,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hawser_mcp::{Message, Outcome, Response, SseDecoder, SseEvent};
+use bytes::Bytes;
+use hawser_mcp::{Message, Outcome, RequestId, Response, ResponseReader, SseDecoder, SseEvent};
 use http::header::HeaderValue;
 use http::{Response as HttpResponse, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use memchr::memchr;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::background::in_background;
 use super::client::{REFUSAL_BYTES_MAX, causes, send_failure};
 use super::connections::{Responding, ResponseBody};
+use super::large::{Broken, LargeResult, Source, large};
 use super::link::HttpLink;
 use super::verdict::{Media, Verdict, judge, judge_stateless, media, session_id};
+use super::whole::Whole;
 use crate::error::BackendError;
 use crate::exchange::ExchangeItem;
 use crate::hello::quote_error;
@@ -36,8 +39,6 @@ const RETRY_MAX: Duration = Duration::from_hours(24);
 const FRUITLESS_MAX: u32 = 5;
 /// Longest event id that is sent back.
 const EVENT_ID_BYTES_MAX: usize = 1024;
-/// Room made at once for a body of announced length; the rest only as it comes.
-const RESERVED_BYTES_MAX: usize = 1024 * 1024;
 /// How long and how far a finished stream is read on, so that its connection can be used again.
 const LINGER_TIME_MAX: Duration = Duration::from_millis(250);
 const LINGER_BYTES_MAX: usize = 4096;
@@ -52,6 +53,8 @@ pub(crate) struct HttpFlow {
     position: Position,
     fruitless: u32,
     pauses: Arc<Notify>,
+    /// From how many bytes on a result is given in pieces.
+    large: Option<usize>,
 }
 
 /// What a request is to the link.
@@ -84,9 +87,11 @@ enum Stage {
     /// Waiting for a response's head.
     Head { response: Responding, resumed: bool },
     /// Reading a body as a whole.
-    Whole { status: StatusCode, body: ResponseBody, read: BytesMut },
-    /// Reading a stream.
-    Stream { body: ResponseBody, decoder: SseDecoder },
+    Whole(Box<Whole>),
+    /// Reading a stream. `whole`: the event that has begun is read as a whole, whatever its size.
+    Stream { body: ResponseBody, decoder: Box<SseDecoder>, whole: bool },
+    /// Reading a large result.
+    Large(Box<LargeResult>),
     /// Waiting before the stream is taken up again.
     Pause { until: Instant },
     /// Nothing more comes.
@@ -104,7 +109,14 @@ impl HttpFlow {
             position: Position::default(),
             fruitless: 0,
             pauses: Arc::default(),
+            large: None,
         }
+    }
+
+    /// From now on a large result is given in pieces.
+    pub(crate) fn give_large_in_pieces(&mut self) {
+        let config = &self.link.config;
+        self.large = (config.streamed_bytes_max > 0).then(|| large(config.message_bytes_max));
     }
 
     /// Tells when the server has closed a connection whose stream goes on.
@@ -120,11 +132,39 @@ impl HttpFlow {
                     return item;
                 }
             }
+            if matches!(self.stage, Stage::Large(_)) {
+                return ExchangeItem::LargeResult;
+            }
             if let Err(error) = self.advance().await {
                 self.stage = Stage::End(error.clone());
                 return ExchangeItem::Failed(error);
             }
         }
+    }
+
+    /// More of a large result that was announced; `None` at its end. Cancel safe.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, BackendError> {
+        let Stage::Large(result) = &mut self.stage else { return Err(self.closed()) };
+        let piece = match result.next().await {
+            Ok(Some(piece)) => return Ok(Some(piece)),
+            Ok(None) => Ok(None),
+            Err(Broken::Unfit(error)) => Err(self.link.broken(format!("a large result cannot be read: {error}"))),
+            Err(Broken::OtherEvent) => Err(self.link.broken("a large event is of an unknown type".to_owned())),
+            Err(Broken::TooLarge) => Err(self.link.too_large_to_stream()),
+            Err(Broken::Lost(reason)) => Err(self.lost(&format!("a large result broke off: {reason}"))),
+        };
+        let end = Stage::End(self.closed());
+        if let Stage::Large(result) = std::mem::replace(&mut self.stage, end)
+            && piece.is_ok()
+            && let Some(rest) = result.into_stream()
+        {
+            linger(rest);
+        }
+        piece
+    }
+
+    fn closed(&self) -> BackendError {
+        BackendError::Closed { backend: self.link.config.name.clone() }
     }
 
     /// Everything on the request's own stream belongs to it; only its response ends it.
@@ -149,7 +189,7 @@ impl HttpFlow {
                     tracing::debug!(backend = %self.link.config.name, "a response to no request of this stream is ignored");
                     return None;
                 }
-                let end = Stage::End(BackendError::Closed { backend: self.link.config.name.clone() });
+                let end = Stage::End(self.closed());
                 if let Stage::Stream { body, .. } = std::mem::replace(&mut self.stage, end) {
                     linger(body);
                 }
@@ -172,15 +212,15 @@ impl HttpFlow {
                     Err(error) => Err(send_failure(&self.link.config.name, &error)),
                 }
             }
-            Stage::Whole { body, .. } => match body.frame().await {
-                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |data| self.collect(&data)),
+            Stage::Whole(whole) => match whole.body.frame().await {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |data| self.collect(data)),
                 Some(Err(error)) => Err(self.lost(&format!("the answer broke off: {}", causes(&error)))),
                 None => self.whole(),
             },
             Stage::Stream { body, .. } => match body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.take_events(&data);
+                        self.take_events(data);
                     }
                     Ok(())
                 }
@@ -197,6 +237,8 @@ impl HttpFlow {
                 self.stage = Stage::Head { response, resumed: true };
                 Ok(())
             }
+            // It is asked for by piece.
+            Stage::Large(_) => Ok(()),
             Stage::End(error) => Err(error.clone()),
         }
     }
@@ -205,7 +247,7 @@ impl HttpFlow {
     fn answered(&mut self, response: HttpResponse<ResponseBody>) -> Result<(), BackendError> {
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
-            self.stage = Stage::Whole { status: head.status, body, read: BytesMut::new() };
+            self.stage = Stage::Whole(Box::new(Whole::new(head.status, body, None)));
             return Ok(());
         }
         if self.kind == Kind::Opening
@@ -216,12 +258,14 @@ impl HttpFlow {
         match media(&head.headers) {
             Media::EventStream => self.stream(body),
             Media::Json => {
-                let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-                if announced.is_some_and(|bytes| bytes > self.link.config.message_bytes_max) {
+                let announced = body.size_hint().exact().unwrap_or_default();
+                let large = self.large.filter(|_| announced <= self.link.config.streamed_bytes_max);
+                let whole = Whole::new(head.status, body, large);
+                let too_large = whole.announced().is_some_and(|bytes| bytes > self.link.config.message_bytes_max);
+                if too_large && large.is_none() {
                     return Err(self.link.too_large());
                 }
-                let read = BytesMut::with_capacity(announced.unwrap_or_default().min(RESERVED_BYTES_MAX));
-                self.stage = Stage::Whole { status: head.status, body, read };
+                self.stage = Stage::Whole(Box::new(whole));
             }
             Media::Other if matches!(head.status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
                 return Err(self.link.broken("it accepted the request without answering it".to_owned()));
@@ -251,15 +295,22 @@ impl HttpFlow {
     }
 
     fn stream(&mut self, body: ResponseBody) {
-        self.stage = Stage::Stream { body, decoder: SseDecoder::new(self.link.config.message_bytes_max) };
+        let decoder = Box::new(SseDecoder::new(self.link.config.message_bytes_max));
+        self.stage = Stage::Stream { body, decoder, whole: false };
     }
 
     /// Takes a chunk line by line: what came before an error counts, however the bytes were cut.
-    fn take_events(&mut self, chunk: &Bytes) {
-        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            if let Err(error) = self.take_event(piece) {
+    fn take_events(&mut self, mut chunk: Bytes) {
+        while !chunk.is_empty()
+            && let Stage::Stream { decoder, whole, .. } = &self.stage
+        {
+            let line = memchr(b'\n', &chunk).map_or(chunk.len(), |at| at + 1);
+            let room = self.large.filter(|_| !whole).map_or(usize::MAX, |large| large.saturating_sub(decoder.held()));
+            let piece = chunk.split_to(line.min(room.max(1)));
+            if let Err(error) = self.take_event(&piece) {
                 self.stage = Stage::End(error);
             }
+            self.look_at_event(&mut chunk);
         }
     }
 
@@ -275,6 +326,35 @@ impl HttpFlow {
         Ok(())
     }
 
+    /// Whether the event that has begun is a response with a large result: then its data, and what follows in this chunk, is given
+    /// in pieces.
+    fn look_at_event(&mut self, chunk: &mut Bytes) {
+        let Stage::Stream { decoder, whole, .. } = &mut self.stage else { return };
+        if self.large.is_none_or(|large| decoder.held() < large) {
+            *whole = false;
+            return;
+        }
+        if std::mem::replace(whole, true) {
+            return;
+        }
+        let mut reader = ResponseReader::new(RequestId::number(self.id), self.link.config.limits);
+        let Some(begun) = decoder.begun_data().and_then(|data| reader.push(&data).ok()) else { return };
+        if !reader.has_begun() {
+            return;
+        }
+        decoder.begin_to_pass_on();
+        let end = Stage::End(self.closed());
+        if let Stage::Stream { body, decoder, .. } = std::mem::replace(&mut self.stage, end) {
+            let from = Source::Event { body, decoder, chunk: std::mem::take(chunk) };
+            self.large_result(reader, from, vec![begun]);
+        }
+    }
+
+    fn large_result(&mut self, reader: ResponseReader, from: Source, begun: Vec<Bytes>) {
+        let max = self.link.config.streamed_bytes_max;
+        self.stage = Stage::Large(Box::new(LargeResult::new(reader, from, begun, max)));
+    }
+
     /// The stream ended too early: "the client SHOULD attempt to poll it by reconnecting" if it has an event id.
     fn interrupted(&mut self, reason: &str) -> Result<(), BackendError> {
         // "Resumable SSE streams via `Last-Event-ID` are not supported" (2026-07-28).
@@ -287,22 +367,29 @@ impl HttpFlow {
         Ok(())
     }
 
-    fn collect(&mut self, data: &Bytes) -> Result<(), BackendError> {
-        let Stage::Whole { status, read, .. } = &mut self.stage else { return Ok(()) };
-        let bytes_max = if status.is_success() { self.link.config.message_bytes_max } else { REFUSAL_BYTES_MAX };
-        if read.len() + data.len() <= bytes_max {
-            read.extend_from_slice(data);
+    fn collect(&mut self, data: Bytes) -> Result<(), BackendError> {
+        let Stage::Whole(whole) = &mut self.stage else { return Ok(()) };
+        if let Some((reader, begun)) = whole.look(&data, self.id, &self.link.config.limits) {
+            let end = Stage::End(self.closed());
+            if let Stage::Whole(whole) = std::mem::replace(&mut self.stage, end) {
+                self.large_result(reader, Source::Body(whole.body), begun);
+            }
             return Ok(());
         }
-        let status = *status;
+        let status = whole.status;
+        let bytes_max = if status.is_success() { self.link.config.message_bytes_max } else { REFUSAL_BYTES_MAX };
+        if whole.len() + data.len() <= bytes_max {
+            whole.add(data);
+            return Ok(());
+        }
         // A longer refusal is judged by its status alone.
         if status.is_success() { Err(self.link.too_large()) } else { self.refused(status, &Bytes::new()) }
     }
 
     /// The body is complete.
     fn whole(&mut self) -> Result<(), BackendError> {
-        let Stage::Whole { status, read, .. } = &mut self.stage else { return Ok(()) };
-        let (status, body) = (*status, read.split().freeze());
+        let Stage::Whole(whole) = &mut self.stage else { return Ok(()) };
+        let (status, body) = (whole.status, whole.take());
         if !status.is_success() {
             return self.refused(status, &body);
         }
@@ -347,8 +434,9 @@ impl fmt::Debug for HttpFlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match self.stage {
             Stage::Head { .. } => "head",
-            Stage::Whole { .. } => "whole",
+            Stage::Whole(_) => "whole",
             Stage::Stream { .. } => "stream",
+            Stage::Large(_) => "large",
             Stage::Pause { .. } => "pause",
             Stage::End(_) => "end",
         };

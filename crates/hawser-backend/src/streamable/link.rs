@@ -198,4 +198,8 @@ impl HttpLink {
     pub(super) fn too_large(&self) -> BackendError {
         BackendError::TooLarge { backend: self.config.name.clone(), bytes_max: self.config.message_bytes_max }
     }
+    pub(super) fn too_large_to_stream(&self) -> BackendError {
+        let bytes_max = usize::try_from(self.config.streamed_bytes_max).unwrap_or(usize::MAX);
+        BackendError::TooLarge { backend: self.config.name.clone(), bytes_max }
+    }
 }

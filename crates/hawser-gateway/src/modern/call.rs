@@ -144,6 +144,8 @@ pub(crate) async fn follow(
         match item {
             ExchangeItem::Response(outcome) => return Rest::Answered(outcome, revision),
             ExchangeItem::Failed(error) => return Rest::Failed(error),
+            // Every result for a modern client is stamped with who answers, so it is read whole.
+            ExchangeItem::LargeResult => return Rest::Failed(running.closed()),
             ExchangeItem::Notification(told) => {
                 messages.add();
                 *said = true;

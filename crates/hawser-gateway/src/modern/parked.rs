@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use hawser_backend::{BackendName, BackendSession, Exchange, ExchangeItem};
+use hawser_backend::{BackendError, BackendName, BackendSession, Exchange, ExchangeItem};
 use hawser_mcp::{RawJson, Request, RequestId};
 
 use crate::credential::{Credential, Revocation};
@@ -65,6 +65,11 @@ impl Running {
             self.exchange = None;
         }
         item
+    }
+
+    /// What there is after the end.
+    pub(crate) fn closed(&self) -> BackendError {
+        BackendError::Closed { backend: self.name.clone() }
     }
 
     /// Takes note of a question; `false` if there are too many.

@@ -20,9 +20,10 @@ enum Kind {
     Stream(UnsyncBoxBody<Bytes, BrokenAnswer>),
 }
 
-/// The body ends before its end: whoever sends it must not make it look complete. Only answers of other nodes can break.
+/// The body ends before its end: whoever sends it must not make it look complete. Large results and answers of other nodes can
+/// break.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[error("the node that was answering was lost before the end of its answer")]
+#[error("the answer broke off before its end")]
 pub struct BrokenAnswer;
 
 impl Body {

@@ -23,6 +23,17 @@ pub(crate) enum Item {
     Pause,
     /// The response to a request, and the status it has where nothing was said before it.
     Final(StatusCode, Bytes),
+    /// A response that is a body of its own and comes in parts. Nothing else comes before it or after it.
+    Large(Part),
+}
+
+/// A part of a large response.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// The first, or one of those in the middle.
+    More(Bytes),
+    /// The last. Without it the response is not complete.
+    Last(Bytes),
 }
 
 /// Where a call puts its messages; waits while the reader is behind.
@@ -38,6 +49,8 @@ struct Queue {
     first: Option<Item>,
     /// What was said after the first.
     more: VecDeque<Item>,
+    /// Something was said, or the answer has become a stream before anything was.
+    begun: bool,
     /// Those who wait until something is read: the parts of a batch are polled only when they are woken.
     waiting: Vec<Waker>,
 }
@@ -56,7 +69,7 @@ impl Out {
     /// Says that nothing will be said for a while; whoever is busy reading need not know.
     pub(crate) fn pause(&self) {
         let mut queue = lock(&self.0);
-        if !queue.is_full() {
+        if queue.len() < AHEAD {
             queue.push(Item::Pause);
         }
     }
@@ -70,11 +83,25 @@ impl Out {
         self.put(Item::Final(status, response)).await;
     }
 
+    /// Whether a large response can come in parts: nothing was said, and the answer can still be a body of JSON.
+    pub(crate) fn takes_large(&self) -> bool {
+        !lock(&self.0).begun
+    }
+
+    /// More of a large response. Waits until the part before it was read, so that no more than one is held.
+    pub(crate) async fn large(&self, part: Part) {
+        self.put_within(1, Item::Large(part)).await;
+    }
+
     async fn put(&self, item: Item) {
+        self.put_within(AHEAD, item).await;
+    }
+
+    async fn put_within(&self, max: usize, item: Item) {
         let mut item = Some(item);
         poll_fn(|context| {
             let mut queue = lock(&self.0);
-            if queue.is_full() {
+            if queue.len() >= max {
                 queue.wait(context.waker());
                 return Poll::Pending;
             }
@@ -86,6 +113,11 @@ impl Out {
 }
 
 impl Said {
+    /// The answer is a stream from now on, or nobody's: no response comes in parts.
+    pub(crate) fn no_large(&self) {
+        lock(&self.0).begun = true;
+    }
+
     /// The oldest that was not read yet.
     pub(crate) fn take(&self) -> Option<Item> {
         let mut queue = lock(&self.0);
@@ -98,11 +130,12 @@ impl Said {
 }
 
 impl Queue {
-    fn is_full(&self) -> bool {
-        self.more.len() + usize::from(self.first.is_some()) >= AHEAD
+    fn len(&self) -> usize {
+        self.more.len() + usize::from(self.first.is_some())
     }
 
     fn push(&mut self, item: Item) {
+        self.begun = true;
         if self.first.is_none() && self.more.is_empty() {
             self.first = Some(item);
         } else {
@@ -132,7 +165,7 @@ mod tests {
     fn number(item: &Item) -> u8 {
         match item {
             Item::Message(message) | Item::Final(_, message) => message.first().copied().unwrap_or_default(),
-            Item::Pause => u8::MAX,
+            Item::Pause | Item::Large(_) => u8::MAX,
         }
     }
 

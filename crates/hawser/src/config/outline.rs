@@ -215,6 +215,7 @@ fn limits(settings: &Settings) -> Vec<(&'static str, String)> {
     vec![
         ("request_body", size(limits.request_body)),
         ("response_body", size(limits.response_body)),
+        ("streamed_result", size(limits.streamed_result)),
         ("depth", limits.depth.to_string()),
         ("children", limits.children.to_string()),
         ("request_timeout", show_duration(limits.request_timeout)),

@@ -238,6 +238,8 @@ pub struct LimitSettings {
     pub request_body: usize,
     /// Largest message from a backend in bytes.
     pub response_body: usize,
+    /// Largest result in bytes that is passed on as it arrives; with 0 none is.
+    pub streamed_result: usize,
     /// Deepest nesting of a JSON message.
     pub depth: usize,
     /// Most child processes at one time.

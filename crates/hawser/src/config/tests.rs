@@ -351,7 +351,7 @@ backend time      stdio uvx mcp-server-time --token '***' 'a b', names prefix, t
 backend web       http http://h/mcp?…, names none, timeout 1m
 log in            embedded authorization server: one-click development login
 sessions          idle 1d, lifetime 7d, per_owner 100, total 1000000, at_work 10000
-limits            request_body 4MiB, response_body 16MiB, depth 64, children 64, request_timeout 1m, client_answer 30m
+limits            request_body 4MiB, response_body 16MiB, streamed_result 1GiB, depth 64, children 64, request_timeout 1m, client_answer 30m
 drain             delay 0s, grace 10s
 admin             at the socket admin.sock in the data folder
 "

@@ -240,6 +240,8 @@ pub(super) struct Limits {
     pub(super) request_body: Option<Text>,
     /// Largest message from a backend. Default: `16MiB`.
     pub(super) response_body: Option<Text>,
+    /// Largest result that is passed on as it arrives. Default: `1GiB`.
+    pub(super) streamed_result: Option<Text>,
     /// Deepest nesting of a JSON message. Default: 64.
     pub(super) depth: Option<Text>,
     /// Most child processes at one time. Default: 64.

@@ -207,7 +207,11 @@ fn gateway_config(
     resources: &[Resource],
 ) -> Result<GatewayConfig, Failure> {
     Ok(GatewayConfig {
-        endpoints: endpoints(settings, settings.endpoints.iter().zip(resources.iter().cloned()))?,
+        endpoints: endpoints(
+            settings,
+            settings.endpoints.iter().zip(resources.iter().cloned()),
+            settings.limits.streamed_result,
+        )?,
         hosts: hosts(settings, bound, url),
         sessions: SessionPolicy {
             idle: settings.sessions.idle,
@@ -225,11 +229,12 @@ fn gateway_config(
 pub(super) fn endpoints<'s>(
     settings: &Settings,
     endpoints: impl Iterator<Item = (&'s EndpointSettings, Resource)>,
+    streamed_result: usize,
 ) -> Result<Vec<EndpointConfig>, Failure> {
     let children = ChildLimit::new(settings.limits.children);
     let mut backends = HashMap::new();
     for backend in &settings.backends {
-        backends.insert(backend.name.to_string(), open_backend(settings, backend, &children)?);
+        backends.insert(backend.name.to_string(), open_backend(settings, backend, &children, streamed_result)?);
     }
     let endpoint = |(endpoint, resource): (&EndpointSettings, Resource)| EndpointConfig {
         name: endpoint.name.to_string(),
@@ -275,12 +280,18 @@ fn hosts(settings: &Settings, bound: SocketAddr, url: &str) -> Hosts {
     }
 }
 
-fn open_backend(settings: &Settings, backend: &BackendSettings, children: &ChildLimit) -> Result<Backend, Failure> {
+fn open_backend(
+    settings: &Settings,
+    backend: &BackendSettings,
+    children: &ChildLimit,
+    streamed_result: usize,
+) -> Result<Backend, Failure> {
     let name = BackendName::new(&backend.name.to_string())
         .map_err(|error| Failure::run(format!("backend `{}`: {error}", backend.name)))?;
     let mut config = BackendConfig::new(name, transport(&backend.transport));
     config.request_timeout = backend.timeout;
     config.message_bytes_max = settings.limits.response_body;
+    config.streamed_bytes_max = u64::try_from(streamed_result).unwrap_or(u64::MAX);
     config.limits.depth = settings.limits.depth;
     Backend::new(config, children.clone()).map_err(|error| Failure::run(error.to_string()))
 }

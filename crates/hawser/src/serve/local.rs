@@ -51,7 +51,8 @@ impl LocalGateway {
             Authenticator::new(IdentityConfig::default(), None, Arc::clone(&clock), Arc::new(NoIssuers))
                 .map_err(|error| Failure::run(error.to_string()))?;
         let config = GatewayConfig {
-            endpoints: endpoints(settings, std::iter::once((endpoint, resource)))?,
+            // Each message is one line, which is written when all of it is known to be one.
+            endpoints: endpoints(settings, std::iter::once((endpoint, resource)), 0)?,
             hosts: Hosts { hosts: vec![HOST.to_owned()], origins: Vec::new(), loopback: false },
             sessions: SessionPolicy {
                 idle: SESSION_LIFETIME,

@@ -254,7 +254,7 @@ async fn read(port: &Port, wishes: &Subscriptions, stream: &mut Stream) {
                 }
             }
             ExchangeItem::Request(_) => {}
-            ExchangeItem::Response(_) | ExchangeItem::Failed(_) => return,
+            ExchangeItem::Response(_) | ExchangeItem::LargeResult | ExchangeItem::Failed(_) => return,
         }
     }
 }

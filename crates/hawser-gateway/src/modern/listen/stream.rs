@@ -143,7 +143,7 @@ impl Keeper {
             match exchange.next().await {
                 ExchangeItem::Notification(told) => self.pass_on(&told),
                 ExchangeItem::Request(_) => {}
-                ExchangeItem::Response(_) | ExchangeItem::Failed(_) => return,
+                ExchangeItem::Response(_) | ExchangeItem::LargeResult | ExchangeItem::Failed(_) => return,
             }
         }
     }

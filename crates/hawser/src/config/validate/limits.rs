@@ -107,6 +107,12 @@ pub(super) fn limits(check: &mut Check<'_>, wire: Option<&Limits>) -> LimitSetti
     LimitSettings {
         request_body: check.size("limits.request_body", wire.request_body.as_ref(), 4 * MIB, KIB..=256 * MIB),
         response_body: check.size("limits.response_body", wire.response_body.as_ref(), 16 * MIB, KIB..=1024 * MIB),
+        streamed_result: check.size(
+            "limits.streamed_result",
+            wire.streamed_result.as_ref(),
+            1024 * MIB,
+            0..=65536 * MIB,
+        ),
         // The JSON parser has a limit of 128 levels of its own.
         depth: check.count("limits.depth", wire.depth.as_ref(), 64, 8..=128),
         children: check.count("limits.children", wire.children.as_ref(), 64, 1..=4096),
