@@ -4,8 +4,10 @@
 //! and exits non-zero when something did not hold.
 
 mod bench;
+mod budget;
 mod conformance;
 mod crowd;
+mod debian;
 mod exec;
 mod fuzz;
 mod models;
@@ -42,6 +44,8 @@ enum Task {
     RealParts(Output),
     /// Measure what the gateway costs, beside nginx and beside no gateway.
     Bench(bench::Options),
+    /// Count the instructions and allocations of each step of a request, and compare them with what is recorded.
+    Budget(budget::Options),
     /// Judge the authorization server, and the gateway between both protocol eras, with the MCP conformance suite.
     Conformance(conformance::Options),
     /// Open a crowd of sessions on one node and hold what they cost to the promised bounds.
@@ -106,6 +110,11 @@ fn run(task: Task) -> Result<bool> {
         Task::Bench(options) => {
             let mut report = Report::new("bench");
             bench::task(&workspace, &options, &mut report);
+            report.finish(options.output.json.as_deref())
+        }
+        Task::Budget(options) => {
+            let mut report = Report::new("budget");
+            budget::task(&workspace, &options, &mut report);
             report.finish(options.output.json.as_deref())
         }
         Task::Conformance(options) => {

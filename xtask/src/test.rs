@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::report::{Counts, Finding, Report, Status};
 use crate::tools::{DENY, NEXTEST};
 use crate::workspace::Workspace;
-use crate::{conformance, exec, models, real_parts, sim, soak};
+use crate::{budget, conformance, exec, models, real_parts, sim, soak};
 
 const LIMIT: Duration = Duration::from_mins(45);
 /// cargo-deny's arguments before the names of the checks.
@@ -47,6 +47,12 @@ const STEPS: &[Step] = &[
         about: "every state of the models; simulated nodes over one store, with fixed and with fresh seeds",
         needs: &["build"],
         work: sim::step,
+    },
+    Step {
+        name: "budget",
+        about: "instructions and allocations of each step of a request, against what is recorded",
+        needs: &[],
+        work: |workspace, _| budget::step(workspace),
     },
     Step {
         name: "conformance",

@@ -5,6 +5,8 @@ mod elsewhere;
 mod post;
 mod remainder;
 mod served;
+#[cfg(feature = "stages")]
+mod stages;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -42,6 +44,9 @@ use crate::relay::{NodeName, Relay, RelayDependencies, Serves};
 use crate::reply::{self, Body};
 use crate::sessions::{AdmitError, Grants, Revoked, Selection, SessionInfo, SessionPage, Sessions, SessionsConfig};
 use crate::survey;
+
+#[cfg(feature = "stages")]
+pub use stages::Stages;
 
 /// How often memory is cleared of sessions whose time is up.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);

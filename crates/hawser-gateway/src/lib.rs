@@ -52,6 +52,8 @@ mod wishes;
 pub use audit::TARGET as AUDIT_TARGET;
 pub use config::{EndpointConfig, GatewayConfig, Hosts, Limits, ReplayLimits, SessionPolicy, SharedLimits};
 pub use credential::Revocation;
+#[cfg(feature = "stages")]
+pub use gateway::Stages;
 pub use gateway::{Gateway, GatewayDependencies, GatewayError, ServedEndpoint};
 pub use profile::BackendReport;
 pub use relay::{Hears, NodeName, NodeNameError, NotReached, Relay, RelayDependencies, Relayed, Serves};

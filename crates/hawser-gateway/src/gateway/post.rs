@@ -129,7 +129,7 @@ impl Inner {
         Ok(work.answer(self.limits.keep_alive).await)
     }
 
-    fn caller(&self, session: Owned<Entered>, authenticated: &Authenticated) -> Caller {
+    pub(super) fn caller(&self, session: Owned<Entered>, authenticated: &Authenticated) -> Caller {
         Caller {
             session,
             authenticated: authenticated.clone(),
