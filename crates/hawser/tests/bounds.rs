@@ -339,8 +339,8 @@ const BACKENDS: &[Row] = &[
     (
         "how long they are kept | 32; 4 s |",
         &[
-            ("hawser-backend/src/streamable/client.rs", "IDLE_MAX: usize = 32;"),
-            ("hawser-backend/src/streamable/client.rs", "IDLE_TIME_MAX: Duration = Duration::from_secs(4);"),
+            ("hawser-backend/src/streamable/connections.rs", "IDLE_MAX: usize = 32;"),
+            ("hawser-backend/src/streamable/connections.rs", "IDLE_TIME_MAX: Duration = Duration::from_secs(4);"),
         ],
     ),
     (

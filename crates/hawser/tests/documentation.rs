@@ -129,7 +129,7 @@ fn every_range_in_the_document_is_the_one_that_is_enforced() {
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 19);
+    assert_eq!(ranges, 20);
 }
 
 #[test]

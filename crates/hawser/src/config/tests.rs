@@ -96,7 +96,7 @@ auth:
       tenant_claim: tid
       tenant: 8c6
 sessions: { idle: 24h, lifetime: 7d, per_owner: 100, total: 1000000, at_work: 10000 }
-limits: { request_body: 4MiB, response_body: 16MiB, depth: 64, children: 64, request_timeout: 60s, client_answer: 30m }
+limits: { request_body: 4MiB, response_body: 16MiB, streamed_result: 1GiB, depth: 64, children: 64, request_timeout: 60s, client_answer: 30m }
 "#;
 
 #[test]
