@@ -12,7 +12,7 @@ use tokio::time::timeout;
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 /// Longer than anything takes here.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Enough to be large.
 const FIRST: usize = 300 * 1024;
 const PIECE: usize = 64 * 1024;
@@ -41,7 +41,7 @@ impl Scene {
 
     /// Calls the tool; gives what the backend got, and the answer when its head has come.
     async fn call(&mut self, id: u64) -> Result<(WrittenCall, impl Future<Output = Result<Response>> + use<>)> {
-        let answer = post(&self.gateway, self.person.token(), &self.client, id, json!({}))?;
+        let answer = post(&self.gateway, self.person.token(), &self.client, id, &json!({}))?;
         let answer = tokio::spawn(answer);
         let call = timeout(LIMIT, self.backend.call()).await??;
         Ok((call, async move { timeout(LIMIT, answer).await?? }))
@@ -54,7 +54,7 @@ fn post(
     token: &str,
     client: &Legacy,
     id: u64,
-    arguments: Value,
+    arguments: &Value,
 ) -> Result<impl Future<Output = Result<Response>> + use<>> {
     let params = json!({ "name": "b_write", "arguments": arguments });
     let message = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params });
@@ -258,7 +258,7 @@ async fn a_slow_client_slows_its_backend_down() -> Result<()> {
     };
     let reading = async {
         while let Some(bytes) = chunk(&mut response).await? {
-            text += bytes.iter().filter(|byte| **byte == b'x').count();
+            text += bytes.split(|byte| *byte == b'x').count() - 1;
         }
         anyhow::Ok(())
     };
@@ -276,7 +276,7 @@ async fn large_results_of_two_people_do_not_mix() -> Result<()> {
     let mut answers = Vec::new();
     for (mark, token, client) in [("a", scene.person.token(), &scene.client), ("b", bob.token(), &bobs)] {
         // The same id: each is its client's own business.
-        answers.push(tokio::spawn(post(&scene.gateway, token, client, 10, json!({ "mark": mark }))?));
+        answers.push(tokio::spawn(post(&scene.gateway, token, client, 10, &json!({ "mark": mark }))?));
     }
     let mut writings = Vec::new();
     for _ in 0..2 {
@@ -345,7 +345,7 @@ async fn cancelling_a_call_and_ending_its_session_cut_a_large_result_off() -> Re
 async fn after_a_notification_a_large_result_is_an_event_that_is_held_up_to_the_limit() -> Result<()> {
     let mut scene = Scene::new().await?;
     for (id, bytes) in [(10, FIRST), (11, 2 << 20)] {
-        let answer = tokio::spawn(post(&scene.gateway, scene.person.token(), &scene.client, id, json!({}))?);
+        let answer = tokio::spawn(post(&scene.gateway, scene.person.token(), &scene.client, id, &json!({}))?);
         let call = timeout(LIMIT, scene.backend.call()).await??;
         let before = before(EVENTS, &call);
         let writing = call.begin(EVENTS);
