@@ -132,7 +132,8 @@ impl Calls {
     /// Whether what came of a call is the doing of a node that was restarted in order.
     fn is_drained(&self, call: u64, ended: &Ended) -> bool {
         let asks = self.change(call, |call| call.asks).unwrap_or(true);
-        let (drained, began) = (self.lock().drained, self.began(call));
+        let began = self.began(call);
+        let drained = self.lock().drained;
         let drained = drained.is_some_and(|drained| began < drained + SETTLED);
         drained && (asks || *ended == Ended::Refused(503))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hawser_backend::BackendSession;
 use hawser_mcp::{LOG_LEVELS, RawJson, Revision};
-use hawser_owner::{LocalOwner, OwnerDigest, Timestamp};
+use hawser_owner::{KeyId, LocalOwner, OwnerDigest, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ pub(crate) use self::work::{Work, Workshop};
 #[derive(Debug)]
 pub(crate) struct Session {
     claims: SessionClaims,
+    key: KeyId,
     endpoint: Arc<Endpoint>,
     owner: OwnerDigest,
     local_owner: LocalOwner,
@@ -70,6 +71,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct SessionParts {
     pub(crate) claims: SessionClaims,
+    /// The key of the ring that its owner's name is made with.
+    pub(crate) sealed_under: KeyId,
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) record: SessionRecord,
     pub(crate) client: Arc<ClientKind>,
@@ -83,11 +86,12 @@ pub(crate) struct SessionParts {
 
 impl Session {
     pub(crate) fn new(parts: SessionParts, workshop: Arc<Workshop>) -> Arc<Self> {
-        let SessionParts { claims, endpoint, record, client, checked, place, epoch, pooled } = parts;
+        let SessionParts { claims, sealed_under, endpoint, record, client, checked, place, epoch, pooled } = parts;
         let session = Arc::new_cyclic(|weak| {
             place.seat(weak);
             Self {
                 claims,
+                key: sealed_under,
                 owner: record.owner,
                 local_owner: place.owner(),
                 grant: record.grant.map_or_else(OnceLock::new, |grant| OnceLock::from(Arc::from(grant))),
@@ -153,6 +157,11 @@ impl Session {
     /// Its owner's name under the key that its id was made with.
     pub(crate) const fn owner(&self) -> OwnerDigest {
         self.owner
+    }
+
+    /// The key of the ring that [`Self::owner`] is made with, and that its id is sealed under if it has one.
+    pub(crate) const fn sealed_under(&self) -> KeyId {
+        self.key
     }
 
     /// Its owner's name on this node, whatever key its id was made with.

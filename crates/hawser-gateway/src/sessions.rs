@@ -27,8 +27,8 @@ use async_trait::async_trait;
 use hawser_identity::Authenticated;
 use hawser_mcp::{RawJson, Revision};
 use hawser_owner::{
-    Binding, Clock, Entropy, EntropyError, KeyRing, LocalOwner, Owned, Principal, Proven, Refusal, Refused, SealError,
-    Standing, Timestamp,
+    Binding, Clock, Entropy, EntropyError, KeyId, KeyRing, LocalOwner, Owned, Principal, Proven, Refusal, Refused,
+    SealError, Standing, Timestamp,
 };
 use hawser_store::{Journal, Key, Store, StoreError};
 use thiserror::Error;
@@ -299,7 +299,14 @@ impl Sessions {
         };
         self.config.store.put(&row(key)?, record.to_bytes(), Some(policy.lifetime + TOMBSTONE_MARGIN)).await?;
         let checked = Checked::now(self.upkeep.round());
-        let session = self.insert(&self.session(claims, endpoint, record, (client, checked), place, None)?);
+        let session = self.insert(&self.session(
+            (claims, owned.owner_key()),
+            endpoint,
+            record,
+            (client, checked),
+            place,
+            None,
+        )?);
         // A revocation that came while the session was being opened found nothing to end.
         if self.is_revoked(session.grant()).await? || self.is_known_to_be_over(&session) {
             self.terminate(&session, "revoked").await?;
@@ -381,7 +388,7 @@ impl Sessions {
     /// A session of this node.
     fn session(
         &self,
-        claims: SessionClaims,
+        (claims, sealed_under): (SessionClaims, KeyId),
         endpoint: &Arc<Endpoint>,
         record: SessionRecord,
         (client, checked): (Arc<ClientKind>, Checked),
@@ -392,7 +399,7 @@ impl Sessions {
         let unavailable = |error: EntropyError| hawser_store::Unavailable { reason: error.to_string() };
         self.entropy().fill(&mut epoch).map_err(unavailable)?;
         let (endpoint, epoch) = (Arc::clone(endpoint), u64::from_be_bytes(epoch));
-        let parts = SessionParts { claims, endpoint, record, client, checked, place, epoch, pooled };
+        let parts = SessionParts { claims, sealed_under, endpoint, record, client, checked, place, epoch, pooled };
         Ok(Session::new(parts, Arc::clone(&self.workshop)))
     }
 

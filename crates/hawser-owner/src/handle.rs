@@ -144,13 +144,13 @@ impl KeyRing {
         if handle.len() > P::CHARS_MAX {
             return Err(SealError::TooLong);
         }
-        Ok((handle, Owned::minted(payload, owner, binding.expires)))
+        Ok((handle, Owned::minted(payload, (key.id, owner), binding.expires)))
     }
 
     /// What the present request's principal keeps here without a handle: whatever `find` gives for the owner's name, and
     /// nothing else, is theirs. For the stateless era, in which a client brings nothing but its credential.
     pub fn own<T>(&self, principal: &Principal, expires: Timestamp, find: impl FnOnce(LocalOwner) -> T) -> Owned<T> {
-        Owned::minted(find(self.local_owner(principal)), self.owner_digest(principal).1, expires)
+        Owned::minted(find(self.local_owner(principal)), self.owner_digest(principal), expires)
     }
 
     /// Opens a presented handle for the principal of the present request. Decides from the bytes alone: nothing has been
@@ -200,7 +200,7 @@ impl KeyRing {
             return Err(refused(Refusal::Expired));
         }
         let payload = P::decode(sealed.payload).ok_or_else(|| refused(Refusal::Forged))?;
-        Ok(Proven { payload, owner: sealed.owner, issued: sealed.issued, expires: sealed.expires })
+        Ok(Proven { payload, key: id, owner: sealed.owner, issued: sealed.issued, expires: sealed.expires })
     }
 }
 

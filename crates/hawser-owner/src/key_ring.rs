@@ -174,6 +174,11 @@ impl KeyRing {
         self.keys().active().id
     }
 
+    /// Whether this key is in the ring. It is not looked for elsewhere.
+    pub fn has(&self, id: KeyId) -> bool {
+        self.keys().find(id).is_some()
+    }
+
     /// The ids of all keys, with their states.
     pub fn states(&self) -> Vec<(KeyId, KeyState)> {
         self.keys().keys.iter().map(|key| (key.id, key.state)).collect()

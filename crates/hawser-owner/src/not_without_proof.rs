@@ -11,6 +11,7 @@
 //! fn claim(ring: &KeyRing, victim: &Principal) -> Owned<String> {
 //!     Owned {
 //!         value: "session".to_owned(),
+//!         key: ring.owner_digest(victim).0,
 //!         owner: ring.owner_digest(victim).1,
 //!         expires: Timestamp::from_seconds(u64::MAX),
 //!     }
@@ -23,7 +24,7 @@
 //! use hawser_owner::{KeyRing, Owned, Principal, Timestamp};
 //!
 //! fn claim(ring: &KeyRing, victim: &Principal) -> Owned<String> {
-//!     Owned::minted("session".to_owned(), ring.owner_digest(victim).1, Timestamp::from_seconds(u64::MAX))
+//!     Owned::minted("session".to_owned(), ring.owner_digest(victim), Timestamp::from_seconds(u64::MAX))
 //! }
 //! ```
 //!
@@ -65,6 +66,7 @@
 //! fn claim(ring: &KeyRing, victim: &Principal) -> Proven<String> {
 //!     Proven {
 //!         payload: "session".to_owned(),
+//!         key: ring.owner_digest(victim).0,
 //!         owner: ring.owner_digest(victim).1,
 //!         issued: Timestamp::from_seconds(0),
 //!         expires: Timestamp::from_seconds(u64::MAX),

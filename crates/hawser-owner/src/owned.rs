@@ -4,6 +4,7 @@
 //! [`Proven`]. That is enough to look something up, not to act. [`Proven::admit`] weighs what the gateway knows of the
 //! handle's standing and yields an [`Owned`], which is what every action demands. There is no other way to make one.
 
+use crate::key_ring::KeyId;
 use crate::principal::OwnerDigest;
 use crate::time::Timestamp;
 
@@ -11,6 +12,7 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub struct Proven<T> {
     pub(crate) payload: T,
+    pub(crate) key: KeyId,
     pub(crate) owner: OwnerDigest,
     pub(crate) issued: Timestamp,
     pub(crate) expires: Timestamp,
@@ -20,6 +22,7 @@ pub struct Proven<T> {
 #[derive(Debug)]
 pub struct Owned<T> {
     value: T,
+    key: KeyId,
     owner: OwnerDigest,
     expires: Timestamp,
 }
@@ -111,6 +114,11 @@ impl<T> Proven<T> {
         self.owner
     }
 
+    /// The key of the ring that it is sealed under, and that its owner's digest is made with.
+    pub const fn owner_key(&self) -> KeyId {
+        self.key
+    }
+
     /// When it was minted.
     pub const fn issued(&self) -> Timestamp {
         self.issued
@@ -127,7 +135,7 @@ impl<T> Proven<T> {
             // It was not when the handle was opened; but finding out its standing may have taken a while.
             Standing::Live { .. } if now >= self.expires => Refusal::Expired,
             Standing::Live { last_used, idle_seconds } if now.since(last_used).as_secs() <= idle_seconds => {
-                return Ok(Owned { value: self.payload, owner: self.owner, expires: self.expires });
+                return Ok(Owned { value: self.payload, key: self.key, owner: self.owner, expires: self.expires });
             }
             Standing::Live { .. } => Refusal::Idle,
             Standing::Terminated => Refusal::Terminated,
@@ -139,8 +147,13 @@ impl<T> Proven<T> {
 
 impl<T> Owned<T> {
     /// For what was minted for this owner in this very request.
-    pub(crate) const fn minted(value: T, owner: OwnerDigest, expires: Timestamp) -> Self {
-        Self { value, owner, expires }
+    pub(crate) const fn minted(value: T, (key, owner): (KeyId, OwnerDigest), expires: Timestamp) -> Self {
+        Self { value, key, owner, expires }
+    }
+
+    /// The key of the ring that its owner's digest is made with.
+    pub const fn owner_key(&self) -> KeyId {
+        self.key
     }
 
     /// Whose it is.
@@ -155,7 +168,7 @@ impl<T> Owned<T> {
 
     /// Exchanges the claims for what they name, for instance the live session behind a session id.
     pub fn map<U>(self, find: impl FnOnce(T) -> U) -> Owned<U> {
-        Owned { value: find(self.value), owner: self.owner, expires: self.expires }
+        Owned { value: find(self.value), key: self.key, owner: self.owner, expires: self.expires }
     }
 }
 

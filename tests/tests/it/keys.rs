@@ -90,11 +90,17 @@ async fn sessions_streams_and_parked_calls_outlive_the_change_of_keys() -> Resul
     modern.result("tools/call", retry).await.context("the parked call")?;
     ensure!(stage.effects("parked").await? == (1, 1));
 
+    let mut streams = [old.stream(None).await?, new.stream(None).await?];
     step(&ring, &["remove", &first.to_string(), "--force"]).await?;
     let removed = async || Ok((status(&old).await? == 404).then_some(()));
     until("the old key is gone", SOON, removed).await?;
     let refused = old.stealing("unknown");
     ensure!(old.error("tools/list", json!({})).await? == refused.error("tools/list", json!({})).await?);
+    // What is open in a session that nobody can name any more ends as well; no other session's does.
+    let [of_old, of_new] = &mut streams;
+    tokio::time::timeout(SOON, of_old.all()).await.context("the stream of a removed key stays open")??;
+    let more = tokio::time::timeout(Duration::from_millis(100), of_new.all());
+    ensure!(more.await.is_err(), "the stream of the other key has ended");
     lists_tools(&new).await?;
     lists_tools(&stage.legacy(&alice, asks()).await?).await
 }

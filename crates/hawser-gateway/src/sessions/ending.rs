@@ -124,6 +124,7 @@ impl Sessions {
         let mut put_by = BTreeSet::new();
         for some in self.workshop.at_work().chunks(AT_A_STEP) {
             for session in some {
+                self.let_go_of_unsealed(session);
                 put_by.extend(session.present_work().map(|work| work.pending.put_by()).into_iter().flatten());
                 session.tidy();
             }
@@ -144,6 +145,14 @@ impl Sessions {
             tokio::task::yield_now().await;
         }
         self.swept.store(at, Ordering::Relaxed);
+    }
+
+    /// Lets go of a session whose key was removed from the ring: nobody can present its id, and no revocation of its owner names it.
+    /// It is not over: should the key come back, it is made anew from its id.
+    pub(super) fn let_go_of_unsealed(&self, session: &Arc<Session>) {
+        if !session.is_pooled() && !self.ring().has(session.sealed_under()) {
+            self.release(session);
+        }
     }
 
     /// What a node put to a client is declined when that node has ended.

@@ -109,7 +109,7 @@ impl Sessions {
         };
         let (client, pooled) = (self.clients.of(&declared), Some((*owned).clone()));
         let checked = Checked::now(self.upkeep.round());
-        let session = self.session(claims, endpoint, record, (client, checked), place, pooled)?;
+        let session = self.session((claims, owned.owner_key()), endpoint, record, (client, checked), place, pooled)?;
         let entered = Entered::into(&session).ok_or(OpenError::TooMany)?;
         self.insert(&session);
         let replaced = self.pool.pin().insert((*owned).clone(), Arc::clone(&session)).cloned();

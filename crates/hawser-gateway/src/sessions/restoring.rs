@@ -147,7 +147,7 @@ impl Sessions {
             client_info: record.client_info.clone(),
         };
         let client = self.clients.of(&declared);
-        let session = self.session(claims, endpoint, record, (client, checked), place, None)?;
+        let session = self.session((claims, proven.owner_key()), endpoint, record, (client, checked), place, None)?;
         // Entered before anybody can find it, and set it aside as the one that was not used for longest.
         let entered = Entered::into(&session).ok_or(AdmitError::NotNow)?;
         self.insert(&session);

@@ -303,6 +303,7 @@ impl Sessions {
                         if session.opened() <= before.before && whose.iter().any(|whose| is_of(&session, whose)) {
                             self.cut_off(&session, "revoked");
                         }
+                        self.let_go_of_unsealed(&session);
                     }
                     at = next;
                     tokio::task::yield_now().await;
