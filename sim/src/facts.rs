@@ -45,6 +45,9 @@ const RECOVERY: Duration = Duration::from_secs(2);
 
 /// How much the clocks of nodes differ, and time that is counted in seconds.
 const SKEW: Duration = Duration::from_secs(5);
+/// Who opens a session within this time after a revocation, at a node that has not heard of it, may have to again: the gateway allows
+/// clocks five seconds.
+const REVOKED_AHEAD: Duration = Duration::from_secs(5);
 /// After this time every node has looked at the file of keys.
 const LOOKED_AT: Duration = Duration::from_secs(3);
 
@@ -117,6 +120,8 @@ struct State {
     draining: BTreeSet<(usize, u64)>,
     /// The keys that sealed, and since when.
     sealing: Vec<(KeyId, Instant)>,
+    /// The keys that are removed.
+    removed: BTreeSet<KeyId>,
 }
 
 /// All sessions of an owner, or of all, are over that were opened before a moment.
@@ -159,7 +164,7 @@ impl Facts {
                 // Which of the two came first is not known, and clocks differ.
                 let unclear = state.revocations.iter().any(|revocation| {
                     revocation.is_about(owner)
-                        && revocation.finished.is_none_or(|finished| finished + SKEW >= asking.at)
+                        && revocation.finished.is_none_or(|finished| finished + REVOKED_AHEAD + SKEW >= asking.at)
                 });
                 let keys: Vec<_> = state
                     .sealing
@@ -169,6 +174,8 @@ impl Facts {
                     .chain(state.sealing.last())
                     .map(|(key, _)| *key)
                     .collect();
+                // A node that has not looked at the keys yet may have used one that is gone.
+                let unclear = unclear || keys.iter().any(|key| state.removed.contains(key));
                 state.sessions.push(SessionFacts {
                     id: id.into(),
                     owner,
@@ -246,7 +253,9 @@ impl Facts {
 
     /// This key is removed.
     pub fn unsealed(&self, key: KeyId) {
-        for facts in &mut self.lock().sessions {
+        let mut state = self.lock();
+        state.removed.insert(key);
+        for facts in &mut state.sessions {
             if facts.keys.contains(&key) {
                 facts.keys.retain(|of| *of != key);
                 facts.known = if facts.known == Known::Alive { Known::Unclear } else { facts.known };

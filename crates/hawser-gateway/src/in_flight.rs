@@ -146,7 +146,7 @@ impl InFlight {
         table.ended = true;
         let running: Vec<_> = table.running.values().cloned().collect();
         drop(table);
-        for running in running {
+        for running in oldest_first(running) {
             running.change(|state| state.session_ended = true);
         }
     }
@@ -186,7 +186,7 @@ impl InFlight {
     pub(crate) fn revoke(&self, revocation: &Revocation<'_>) {
         let hit = |running: &&Arc<Running>| running.credential.is_hit_by(revocation);
         let running: Vec<_> = lock(&self.table).running.values().filter(hit).cloned().collect();
-        for running in running {
+        for running in oldest_first(running) {
             running.cancel(Some("the credential was revoked".to_owned()));
         }
     }
@@ -214,6 +214,12 @@ impl Table {
         found.sort_by_key(|running| std::cmp::Reverse(running.number));
         found
     }
+}
+
+/// In the order in which they began, so that the same is told in the same order whenever it happens.
+fn oldest_first(mut running: Vec<Arc<Running>>) -> Vec<Arc<Running>> {
+    running.sort_by_key(|running| running.number);
+    running
 }
 
 impl Running {
