@@ -147,7 +147,10 @@ impl Workshop {
 
     /// The sessions at work.
     pub(crate) fn at_work(&self) -> Vec<Arc<Session>> {
-        self.at_work.pin().values().filter_map(Weak::upgrade).collect()
+        let mut at_work: Vec<_> = self.at_work.pin().values().filter_map(Weak::upgrade).collect();
+        // Always in the same order: what ends together ends in it.
+        at_work.sort_unstable_by_key(|session| session.key());
+        at_work
     }
 
     /// Forgets the sessions that are not in memory any more.

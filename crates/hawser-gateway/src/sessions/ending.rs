@@ -124,12 +124,12 @@ impl Sessions {
         let mut put_by = BTreeSet::new();
         for some in self.workshop.at_work().chunks(AT_A_STEP) {
             for session in some {
-                self.let_go_of_unsealed(session);
                 put_by.extend(session.present_work().map(|work| work.pending.put_by()).into_iter().flatten());
                 session.tidy();
             }
             tokio::task::yield_now().await;
         }
+        self.let_go_of_all_unsealed();
         for node in put_by {
             self.lose_questions(node).await;
         }
@@ -145,6 +145,12 @@ impl Sessions {
             tokio::task::yield_now().await;
         }
         self.swept.store(at, Ordering::Relaxed);
+    }
+
+    fn let_go_of_all_unsealed(&self) {
+        for session in self.workshop.at_work() {
+            self.let_go_of_unsealed(&session);
+        }
     }
 
     /// Lets go of a session whose key was removed from the ring: nobody can present its id, and no revocation of its owner names it.
