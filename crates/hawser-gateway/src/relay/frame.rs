@@ -15,7 +15,7 @@ pub(super) const PART_BYTES_MAX: usize = 256 * 1024;
 pub(super) const TELL_BYTES_MAX: usize = 16 * 1024;
 
 /// One request and its answer on their way between two nodes. Random, chosen by the node that asks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ExchangeId(pub(super) u64);
 
 impl fmt::Debug for ExchangeId {

@@ -25,7 +25,7 @@ mod serving;
 mod tests;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -126,7 +126,7 @@ struct Shared {
     clock: Clock,
     entropy: Arc<dyn Entropy>,
     outbox: Outbox,
-    asked: Mutex<HashMap<ExchangeId, Arc<Asked>>>,
+    asked: Mutex<BTreeMap<ExchangeId, Arc<Asked>>>,
     places: Arc<Semaphore>,
     /// Pieces that may be unread beyond what each answer may have unread.
     wider: Arc<Semaphore>,
@@ -135,7 +135,7 @@ struct Shared {
 
 impl Shared {
     /// Every change of the map is one call that cannot leave it half changed.
-    fn asked(&self) -> MutexGuard<'_, HashMap<ExchangeId, Arc<Asked>>> {
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<ExchangeId, Arc<Asked>>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -98,6 +98,7 @@ impl Postman {
         let mut taken = Vec::new();
         loop {
             let first = tokio::select! {
+                biased;
                 brief = self.brief.recv() => brief,
                 bulky = self.bulky.recv() => bulky,
                 news = self.news.recv() => news,

@@ -1,7 +1,7 @@
 //! Requests that other nodes bring: put together, answered by a task each, and the answer sent as far as it is read.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) struct Serving {
 
 #[derive(Default)]
 struct UnderWay {
-    exchanges: HashMap<Key, Exchange>,
+    exchanges: BTreeMap<Key, Exchange>,
     coming_bytes: usize,
     /// Nothing more is taken.
     closed: bool,
