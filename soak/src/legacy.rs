@@ -417,7 +417,7 @@ impl Legacy {
     }
 
     async fn list(&self, session: &Arc<Session>, list: List) {
-        let (mut cursor, mut names, begun, mut again) = (None::<String>, Vec::new(), Instant::now(), false);
+        let (mut cursor, mut names, begun, mut again) = (None::<String>, Vec::new(), Instant::now(), 0);
         loop {
             let params = cursor.as_ref().map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
             let asked = self.ask(session, list.method, &params, &Manner::default()).await;
@@ -431,8 +431,10 @@ impl Legacy {
                 session.list(begun);
             }
             // A node that has just started knows nothing yet of a backend that is down.
+            // While a backend comes and goes, nodes differ in what they list.
             let changed = cursor.is_some() && lists::has_changed(&asked.attempt);
-            if changed && !std::mem::replace(&mut again, true) {
+            if changed && again < lists::BEGUN_AGAIN_MAX {
+                again += 1;
                 (cursor, names) = (None, Vec::new());
                 continue;
             }

@@ -18,6 +18,9 @@ pub(crate) struct List {
 pub(crate) const TOOLS: List = List { method: "tools/list", member: "tools" };
 const PAGED: List = List { method: "prompts/list", member: "prompts" };
 
+/// How often a list is begun again, since it changed between its pages.
+pub(crate) const BEGUN_AGAIN_MAX: u32 = 4;
+
 /// One of them.
 pub(crate) fn choose(random: &mut Random) -> List {
     if random.chance(50) { TOOLS } else { PAGED }

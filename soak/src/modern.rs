@@ -153,7 +153,7 @@ impl Modern {
 
     async fn list(&self, random: &mut Random) {
         let list = lists::choose(random);
-        let (mut cursor, mut names, mut again) = (None::<String>, Vec::new(), false);
+        let (mut cursor, mut names, mut again) = (None::<String>, Vec::new(), 0);
         loop {
             let params = cursor.as_ref().map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
             let mut attempt = Attempt::begin();
@@ -165,8 +165,10 @@ impl Modern {
                 cursor = Some(next);
                 continue;
             }
+            // While a backend comes and goes, nodes differ in what they list.
             let changed = cursor.is_some() && lists::has_changed(&attempt);
-            if changed && !std::mem::replace(&mut again, true) {
+            if changed && again < lists::BEGUN_AGAIN_MAX {
+                again += 1;
                 (cursor, names) = (None, Vec::new());
                 continue;
             }

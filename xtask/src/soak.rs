@@ -15,9 +15,6 @@ const BUILD_LIMIT: Duration = Duration::from_mins(45);
 /// What a run takes besides its time: logging everybody in, waiting for the last answers.
 const AROUND: Duration = Duration::from_mins(5);
 
-/// How long it goes on within `cargo xtask test`.
-const TEST_MINUTES: f64 = 5.0;
-
 /// How to run it.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -35,14 +32,6 @@ pub(crate) struct Options {
     /// Further flags of the program, after `--`: `-- --help` names them.
     #[arg(last = true)]
     further: Vec<String>,
-}
-
-/// Runs it as one step of `cargo xtask test`.
-pub(crate) fn step(workspace: &Workspace) -> Result<Finding> {
-    build(workspace, false)?;
-    let output = crate::Output { json: None };
-    let options = Options { minutes: TEST_MINUTES, seed: None, release: false, output, further: Vec::new() };
-    run(workspace, &options, &mut Value::Null)
 }
 
 /// Installs, builds, runs.

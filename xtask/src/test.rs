@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::report::{Counts, Finding, Report, Status};
 use crate::tools::{DENY, NEXTEST};
 use crate::workspace::Workspace;
-use crate::{budget, conformance, exec, models, real_parts, sim, soak};
+use crate::{budget, conformance, exec, models, real_parts, sim};
 
 const LIMIT: Duration = Duration::from_mins(45);
 /// cargo-deny's arguments before the names of the checks.
@@ -67,12 +67,6 @@ const STEPS: &[Step] = &[
         work: conformance::server_step,
     },
     Step { name: "tests", about: "all other tests", needs: &["build", "real-parts"], work: tests },
-    Step {
-        name: "soak",
-        about: "three nodes for five minutes while everything goes wrong",
-        needs: &["build", "real-parts"],
-        work: |workspace, _| soak::step(workspace),
-    },
 ];
 
 /// Names the steps.
